@@ -1,0 +1,1 @@
+"""Graft takes a pretrained model the rest of the way."""

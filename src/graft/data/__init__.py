@@ -1,0 +1,1 @@
+"""Reading people's files: images, texts, tables, named sets; splits and groups."""

@@ -1,0 +1,1 @@
+"""Questions one can ask of data and models."""

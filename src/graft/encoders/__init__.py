@@ -1,0 +1,1 @@
+"""Pretrained models: preprocess and forward."""

@@ -1,0 +1,1 @@
+"""Small models on vectors: arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""HTML built from results alone."""

@@ -1,0 +1,309 @@
+"""Frozen values that travel upward: what was measured, found and chosen. Plain numbers, strings and tuples only.
+
+Everything here turns into JSON with `to_json` and back with `from_json`; `None` stands for "not measured".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar
+
+SCHEMA = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A measured value with the ends of its 95 % interval (None when one cannot be had) and the count behind it."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One faulty item of an input: `where` is a file or `row 12`, `problem` says what is wrong, `value` the offending value."""
+
+    where: str
+    problem: str
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How close the fast path's vectors are to full precision: cosine over `n` of the user's own items."""
+
+    format: str
+    mean: float
+    minimum: float
+    n: int
+
+
+@dataclass(frozen=True)
+class StrategyResult:
+    """What one strategy did on the paired folds.
+
+    `metrics` are cross-validated (accuracy, macro_f1, log_loss); `gain` is the paired difference in the chosen metric, signed so that
+    positive is better, over `gain_over`, the best of the cheaper rungs; `versus_chosen` the same against the chosen strategy.
+    """
+
+    name: str
+    rung: int
+    status: str  # measured | skipped | stopped
+    reason: str = ""
+    encoder: str = ""
+    metrics: Mapping[str, Interval] = field(default_factory=dict)
+    gain: Interval | None = None
+    gain_over: str | None = None
+    versus_chosen: Interval | None = None
+    seconds: float = 0.0
+    memory_mb: float = 0.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Temperature scaling on out-of-fold predictions: log loss and ECE before and after; `bins` rows are (mean confidence, share right, n)."""
+
+    temperature: float
+    log_loss_before: float
+    log_loss_after: float
+    ece_before: float
+    ece_after: float
+    bins_before: tuple[tuple[float, float, int], ...] = ()
+    bins_after: tuple[tuple[float, float, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """When `predict` says "unsure": below `threshold`, set by split conformal at `coverage`; rates are measured, None without data.
+
+    `abstained` is the share of items left unlabelled, `error` the share wrong among those labelled, `error_without` when all are labelled.
+    """
+
+    threshold: float
+    coverage: float
+    measured_on: str  # "test" | "folds" | "nothing"
+    abstained: Interval | None = None
+    error: Interval | None = None
+    error_without: Interval | None = None
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class's row of the report's table."""
+
+    name: str
+    train: int
+    n: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts [true][predicted] in the order of `classes`, and on which items they were counted ("test" or "folds")."""
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    measured_on: str
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A label that confident learning doubts: item id, label given, label suggested, and their out-of-fold probabilities."""
+
+    item: str
+    given: str
+    suggested: str
+    p_given: float
+    p_suggested: float
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Exact and near duplicates. `groups` lists item ids of the first groups found (largest first), `leaks` pairs (train id, test id, similarity).
+
+    `grouped` and `random` are the chosen strategy's cross-validated score with groups kept together and with plain random folds.
+    """
+
+    exact: int = 0
+    near: int = 0
+    threshold: float | None = None
+    groups: tuple[tuple[str, ...], ...] = ()
+    leaks: tuple[tuple[str, str, float], ...] = ()
+    leaked: int = 0
+    grouped: Interval | None = None
+    random: Interval | None = None
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What was read: counts, the columns guessed or named, faults, and the labels per class."""
+
+    name: str
+    source: str
+    kind: str  # folder | zip | table | named | arrays
+    modality: str  # text | image | numeric
+    items: int
+    train: int
+    test: int
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]
+    unlabelled: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
+    split: str = ""
+    sha256: str | None = None
+    faults: tuple[Fault, ...] = ()
+    duplicates: Duplicates = field(default_factory=Duplicates)
+
+
+@dataclass(frozen=True)
+class EncoderSummary:
+    """Which encoder made the vectors, how, and how faithfully."""
+
+    reference: str
+    fingerprint: str
+    space: str
+    dim: int
+    modality: str
+    format: str = ""
+    device: str = ""
+    fidelity: Fidelity | None = None
+    encoded: int = 0
+    cached: int = 0
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Everything `fit` found, as written to `result.json`."""
+
+    name: str
+    task: str
+    chosen: str
+    why: str
+    metric: str
+    seed: int
+    test: Mapping[str, Interval] | None
+    strategies: tuple[StrategyResult, ...]
+    data: DataSummary
+    encoder: EncoderSummary
+    encoders: tuple[EncoderSummary, ...]
+    calibration: Calibration | None
+    abstention: Abstention | None
+    confusion: Confusion | None
+    per_class: tuple[ClassRow, ...]
+    suspects: tuple[Suspect, ...]
+    folds: str
+    seconds: Mapping[str, float]
+    environment: Mapping[str, str]
+    command: str
+    labels: None = None
+    out: str = ""
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item shown in the report; `picture` is a small data URI, or empty for a text."""
+
+    item: str
+    text: str
+    picture: str
+    true: str
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class MapPoint:
+    """One item on the two-dimensional map of the vectors."""
+
+    x: float
+    y: float
+    label: str
+    predicted: str
+    item: str
+    text: str = ""
+    picture: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the report shows beside the numbers; it is not part of `result.json`."""
+
+    right: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+    wrong: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+    map: tuple[MapPoint, ...] = ()
+    map_method: str = ""
+    suspects: tuple[Example, ...] = ()
+    measured_on: str = ""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One item's answer: `label` is None where the model abstains; `top` holds the likeliest (label, probability), best first."""
+
+    item: str
+    label: str | None
+    probability: float
+    top: tuple[tuple[str, float], ...]
+
+
+def to_json(value: Any) -> Any:
+    """A tree of dicts, lists, strings, numbers and None; NaN and infinities become None, as JSON has neither."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if hasattr(value, "item"):  # a numpy scalar
+        return to_json(value.item())
+    return str(value)
+
+
+def from_json(kind: type[T], tree: Any) -> T:
+    """Rebuild a dataclass of this module from `to_json`'s tree; unknown keys are ignored, missing ones take their defaults.
+
+    Raises TypeError when a field without a default is absent.
+    """
+    made: T = _build(kind, tree)
+    return made
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _build(kind: Any, tree: Any) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return None if tree is None else _build(next(a for a in args if a is not type(None)), tree)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = _hints(kind)
+        return kind(**{f.name: _build(hints[f.name], tree[f.name]) for f in dataclasses.fields(kind) if f.name in tree})
+    if origin is tuple:
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_build(args[0], item) for item in tree)
+        return tuple(_build(a, item) for a, item in zip(args, tree, strict=True))
+    if origin is not None and issubclass(origin, Mapping):
+        return {k: _build(args[1], v) for k, v in tree.items()}
+    if kind is float and tree is not None:
+        return float(tree)
+    return tree

@@ -1,0 +1,74 @@
+"""Where things live and how Graft runs: folders, device, offline, and who listens to progress.
+
+Every value is read from the environment when asked for, so that a test or a notebook can change it at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+Listener = Callable[[str, int, int], None]
+
+_listener: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("graft_progress", default=None)
+
+
+def cache_dir() -> Path:
+    """Folder of vectors and converted models: `$GRAFT_CACHE`, else `$XDG_CACHE_HOME/graft`, else `~/.cache/graft`."""
+    if named := os.environ.get("GRAFT_CACHE"):
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "graft"
+
+
+def cache_limit() -> int:
+    """Largest size of the vector cache in bytes: `$GRAFT_CACHE_GB` (default 10) times 2**30."""
+    return int(float(os.environ.get("GRAFT_CACHE_GB", "10")) * 2**30)
+
+
+def data_dir() -> Path | None:
+    """Folder with named public sets, `$GRAFT_DATA`, or None."""
+    named = os.environ.get("GRAFT_DATA")
+    return Path(named).expanduser() if named else None
+
+
+def offline() -> bool:
+    """True when nothing may be fetched: `GRAFT_OFFLINE` or `HF_HUB_OFFLINE` is set to something but 0."""
+    return any(os.environ.get(name, "0") not in ("", "0") for name in ("GRAFT_OFFLINE", "HF_HUB_OFFLINE"))
+
+
+def device() -> str:
+    """`$GRAFT_DEVICE` (`cpu`, `cuda`, `cuda:1`, `mps`) or `auto`: a GPU if torch sees one, else the CPU."""
+    return os.environ.get("GRAFT_DEVICE", "auto")
+
+
+def threads() -> int:
+    """Threads to compute with: `$GRAFT_THREADS`, else the processors this process may use."""
+    named = os.environ.get("GRAFT_THREADS")
+    return (
+        max(1, int(named))
+        if named
+        else len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
+
+
+def progress(stage: str, done: int, total: int) -> None:
+    """Tell the listener, if there is one, that `done` of `total` items of `stage` are finished."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(stage, done, total)
+
+
+@contextlib.contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """While the block runs, `progress` calls go to `listener` (which must be quick and may be called from one thread only)."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)

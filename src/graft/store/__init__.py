@@ -1,0 +1,1 @@
+"""Vectors and files on disk."""

@@ -1,0 +1,1 @@
+"""Named ways to transfer; each rebuilds itself from its state."""

@@ -1,0 +1,48 @@
+"""Settings come from the environment at the moment of asking; errors carry exit codes and near names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from graft import settings
+from graft.errors import DataError, GraftError, MissingError, ModelError, StorageError, UsageError, unknown
+
+
+def test_folders_follow_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path))
+    assert settings.cache_dir() == tmp_path
+    monkeypatch.delenv("GRAFT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert settings.cache_dir() == tmp_path / "xdg" / "graft"
+    monkeypatch.delenv("GRAFT_DATA", raising=False)
+    assert settings.data_dir() is None
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("0", False), ("", False)])
+def test_offline_reads_both_names(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+    monkeypatch.delenv("GRAFT_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", value)
+    assert settings.offline() is expected
+
+
+def test_progress_reaches_the_listener_only_while_it_listens() -> None:
+    heard: list[tuple[str, int, int]] = []
+    with settings.listening(lambda *event: heard.append(event)):
+        settings.progress("encode", 1, 2)
+    settings.progress("encode", 2, 2)
+    assert heard == [("encode", 1, 2)]
+
+
+def test_exit_codes_are_the_contract() -> None:
+    codes = {
+        kind: kind.exit_code for kind in (GraftError, UsageError, DataError, ModelError, MissingError, StorageError)
+    }
+    assert codes == {GraftError: 1, UsageError: 2, DataError: 3, ModelError: 3, MissingError: 4, StorageError: 4}
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
+    assert unknown("strategy", "liner-probe", ["linear-probe", "prototypes"]) == (
+        "strategy 'liner-probe' is not known. Did you mean 'linear-probe'? Allowed: linear-probe, prototypes."
+    )
