@@ -1,1 +1,51 @@
-"""Graft takes a pretrained model the rest of the way."""
+"""Graft takes a pretrained model the rest of the way.
+
+    import graft
+
+    result = graft.fit("photos/")            # one folder a class, a zip, a table, or data:NAME
+    model = graft.load("graft-out/photos")
+    model.predict(["new.jpg"])
+
+Names are imported when they are first used, so that `import graft` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graft.estimator import TransferClassifier
+    from graft.opened import load, open_encoder
+    from graft.verbs.encode import encode
+    from graft.verbs.fit import fit
+    from graft.verbs.predict import predict
+
+    __version__: str
+
+__all__ = ["TransferClassifier", "__version__", "encode", "fit", "load", "open_encoder", "predict"]
+
+_HOMES = {
+    "TransferClassifier": "graft.estimator",
+    "encode": "graft.verbs.encode",
+    "fit": "graft.verbs.fit",
+    "load": "graft.opened",
+    "open_encoder": "graft.opened",
+    "predict": "graft.verbs.predict",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("graft")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'graft' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,112 @@
+"""Which items are learned from and which are held out: the flags of `fit` turned into one partition.
+
+Two steps, because near duplicates are known only from vectors: `before_encoding` takes what is fixed by the data or by a
+file (so that nothing is encoded in vain), `after_encoding` holds out what is left to us, with groups kept whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.data.dataset import Dataset
+from graft.data.splits import by_time, enough_to_hold_out, hold_out, load_split, take_shots
+from graft.errors import UsageError
+
+TEST_FRACTION = 0.2
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """Positions in the data set of the training and test items, and the rule that made them in words.
+
+    `test` is None while it is still to be held out, empty when there is none.
+    """
+
+    train: Index
+    test: Index | None
+    how: str
+
+    def within(self, kept: Index) -> Partition:
+        """The same items by their positions in `dataset.take(kept)`; those not in `kept` are gone."""
+        position = {int(old): new for new, old in enumerate(kept)}
+        train = np.array([position[int(i)] for i in self.train if int(i) in position], np.int64)
+        test = None if self.test is None else np.array([position[int(i)] for i in self.test if int(i) in position], np.int64)
+        return replace(self, train=train, test=test)
+
+
+def narrow(dataset: Dataset, partition: Partition) -> tuple[Dataset, Partition]:
+    """The data set without the items the partition does not use, so that only what is needed is encoded."""
+    used = partition.train if partition.test is None else np.concatenate([partition.train, partition.test])
+    return dataset.take(used), partition.within(used)
+
+
+def before_encoding(
+    dataset: Dataset, *, split: str | Path | None, test: float | None, shots: int | None, seed: int
+) -> Partition:
+    """The partition as far as a split file or an official test part fixes it; else every labelled item is in `train`.
+
+    `shots` applies at once where the test part is known. Raises UsageError when the flags contradict each other.
+    """
+    labelled = np.flatnonzero(dataset.labels >= 0)
+    if split is not None:
+        if test is not None or shots is not None:
+            raise UsageError("--split fixes both parts: leave out --test FRACTION and --shots, or leave out --split.")
+        train, held = load_split(split, dataset.ids, dataset.test_mask)
+        return Partition(_keep(train, labelled), _keep(held, labelled), f"given by {split}")
+    if dataset.test_mask is None:
+        return Partition(labelled, None, "")
+    if test is not None:
+        raise UsageError(
+            f"{dataset.name} has a test part of its own ({int(dataset.test_mask.sum()):,} items); leave out --test, "
+            "or name both parts in a file for --split."
+        )
+    official = dataset.test_mask[labelled]
+    train, how = labelled[~official], "the data's own test part"
+    if shots is not None:
+        train, how = _shots(dataset, train, shots, seed), f"{how}; {shots} training items a class"
+    return Partition(train, labelled[official], how)
+
+
+def after_encoding(
+    dataset: Dataset, partition: Partition, groups: Index, *, test: float | None, shots: int | None, seed: int
+) -> Partition:
+    """Hold out the test part if none is fixed yet: the latest items where there are times, else a stratified draw.
+
+    `groups` (N,) are group codes of the items of `dataset`; a group never straddles the draw. A class with fewer than ten items
+    means no test part, unless a fraction was asked for. Raises UsageError when a class has fewer than `shots` items left.
+    """
+    if partition.test is not None:
+        return partition
+    train = partition.train
+    fraction = TEST_FRACTION if test is None else test
+    if dataset.times is not None:
+        learn, held = by_time(dataset.times[train], fraction)
+        how = f"the latest {fraction:.0%} held out by time"
+    elif test is None and not enough_to_hold_out(dataset.labels[train]):
+        learn, held = np.arange(len(train)), np.empty(0, np.int64)
+        how = "nothing held out: a class has fewer than ten items"
+    else:
+        learn, held = hold_out(dataset.labels[train], groups[train], fraction, np.random.default_rng(seed))
+        how = f"{fraction:.0%} held out, stratified"
+        if len(np.unique(groups[train])) < len(train):
+            how += ", items of one group on one side"
+    chosen = train[learn]
+    if shots is not None:
+        chosen, how = _shots(dataset, chosen, shots, seed), f"{how}; {shots} training items a class"
+    return Partition(chosen, train[held], how)
+
+
+def _shots(dataset: Dataset, train: Index, shots: int, seed: int) -> Index:
+    kept: Index = train[take_shots(dataset.labels[train], shots, seed)]
+    return kept
+
+
+def _keep(index: Index, labelled: Index) -> Index:
+    kept: Index = index[np.isin(index, labelled)]
+    return kept

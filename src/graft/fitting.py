@@ -1,0 +1,341 @@
+"""The steps of `fit` between reading and the finished folder: encode, group, choose, prove, publish.
+
+Legend: N items, D dims, C classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import platform
+import re
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft import artifact
+from graft.data.dataset import Dataset
+from graft.data.groups import Grouping, near_duplicate_groups
+from graft.data.partition import Index, Partition
+from graft.data.splits import save_split
+from graft.diagnostics.assessment import Judged, calibrate, held_out_metrics, set_threshold, where_it_errs
+from graft.diagnostics.evidence import gather
+from graft.encoders.base import Encoder
+from graft.encoders.open import BUNDLED, open_encoder
+from graft.encoding import encode
+from graft.errors import DataError, UsageError
+from graft.heads.base import softmax
+from graft.results import DataSummary, Duplicates, EncoderSummary, Evidence, Fault, FitResult, Interval, to_json
+from graft.selection import Selection, select
+from graft.settings import threads
+from graft.store.cache import VectorCache
+from graft.store.files import new_folder, write_bytes, write_json
+from graft.strategies.frozen import Task, head_from_state
+from graft.strategies.naming import name_classes
+
+PARTS = ("read", "encode", "select", "refit", "report")
+
+
+class Stopwatch:
+    """Seconds by part of the work, and what is left of the budget.
+
+    `budget` is like "90s", "10m", "2h" or plain seconds; None for no limit. Raises UsageError for anything else.
+    """
+
+    def __init__(self, budget: str | None) -> None:
+        self._started = time.perf_counter()
+        self._budget = None if budget is None else duration(budget)
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Counts the block's seconds towards `name`."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - started
+
+    def left(self) -> float | None:
+        """Seconds left of the budget, at least 0; None without a budget."""
+        return None if self._budget is None else max(0.0, self._budget - (time.perf_counter() - self._started))
+
+
+def duration(text: str) -> float:
+    """Seconds in "90s", "1.5m", "2h" or "90"; raises UsageError for anything else or not above 0."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise UsageError(f"--budget {text!r} is not a time. Write seconds, minutes or hours: 90s, 10m, 2h.")
+    return seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """One encoder's view of the items: vectors (N, D) parallel to the data set, and the class names in their space."""
+
+    encoder: Encoder
+    summary: EncoderSummary
+    x_ND: NDArray[np.float32]
+    task: Task
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """The items that every encoder could read, with one pool an encoder and the content hashes."""
+
+    dataset: Dataset
+    partition: Partition
+    pools: tuple[Pool, ...]
+    hashes: tuple[str, ...]
+
+
+def encode_items(
+    dataset: Dataset, partition: Partition, references: Sequence[str], *, strict: bool, seed: int
+) -> Encoded:
+    """Encode the items once an encoder; what cannot be read is left out and listed among the data set's faults.
+
+    Raises DataError when nothing is left to learn from, or with `strict` when any item cannot be read.
+    """
+    with VectorCache.open() as cache:
+        runs = []
+        for reference in references or (BUNDLED[dataset.modality],):
+            encoder = _fitting_encoder(reference, dataset.modality)
+            done = encode(dataset.contents, encoder, ids=dataset.ids, cache=cache)
+            task = name_classes(encoder, dataset.class_descriptions(), cache=cache, seed=seed)
+            runs.append((encoder, done, task))
+    faults = {fault.where: fault for _, done, _ in runs for fault in done.faults}
+    if faults and strict:
+        raise DataError(f"{len(faults)} of {len(dataset)} items cannot be read; --strict stops here.", faults=tuple(faults.values()))
+    kept = np.arange(len(dataset))
+    for _, done, _ in runs:
+        kept = np.intersect1d(kept, done.index)
+    if not len(kept):
+        raise DataError("No item could be read.", faults=tuple(faults.values()))
+    pools = tuple(
+        Pool(encoder, done.summary, done.vectors[np.searchsorted(done.index, kept)], task) for encoder, done, task in runs
+    )
+    first = runs[0][1]
+    hashes = tuple(first.hashes[i] for i in np.searchsorted(first.index, kept))
+    left = dataset.take(kept).with_faults(tuple(faults.values()))
+    return Encoded(left, partition.within(kept), pools, hashes)
+
+
+def _fitting_encoder(reference: str, modality: str) -> Encoder:
+    encoder = open_encoder(reference, modality=modality)
+    if encoder.info.modality != modality:
+        kinds = {"text": "texts", "image": "pictures"}
+        raise UsageError(
+            f"--encoder {reference} takes {kinds.get(encoder.info.modality, encoder.info.modality)}, and these data are "
+            f"{kinds[modality]}; {BUNDLED[modality]!r} is the bundled encoder for them."
+        )
+    return encoder
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The choice with all that judges it: `pool` is the chosen encoder's, `partition` has both parts, `grouping` the duplicates."""
+
+    pool: Pool
+    partition: Partition
+    selection: Selection
+    duplicates: Duplicates
+    random: Interval | None = field(default=None)
+
+
+def choose(
+    encoded: Encoded,
+    *,
+    group: str,
+    hold_out: Mapping[str, Any],
+    strategies: Sequence[str] | None,
+    metric: str,
+    folds: int | None,
+    budget: float | None,
+    seed: int,
+) -> Chosen:
+    """Hold out the test part if none is fixed, and choose encoder and strategy on paired folds of the training items.
+
+    `group` is "auto" (near duplicates stay together), "none", or a column's name; `hold_out` goes to `after_encoding`.
+    """
+    dataset, first = encoded.dataset, encoded.pools[0]
+    grouping = near_duplicate_groups(
+        first.x_ND, hashes=encoded.hashes, texts=_texts(dataset), rng=np.random.default_rng(seed)
+    )
+    groups = dataset.groups if dataset.groups is not None else grouping.codes if group == "auto" else np.arange(len(dataset))
+    partition = after_encoding(dataset, encoded.partition, groups, seed=seed, **hold_out)
+    train = partition.train
+    candidates = [Candidate(pool.summary.reference, pool.x_ND[train], pool.task) for pool in encoded.pools]
+    selection = select(
+        candidates,
+        dataset.labels[train],
+        groups=groups[train],
+        strategies=strategies,
+        metric=metric,
+        folds=folds,
+        budget=budget,
+        seed=seed,
+    )
+    pool = encoded.pools[[p.summary.reference for p in encoded.pools].index(selection.encoder)]
+    return Chosen(pool, partition, selection, summarise(grouping, dataset, partition))
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """The chosen model judged: what `result.json` and the report say of it beyond the ladder."""
+
+    judged: Judged | None
+    temperature: float
+    calibration: Calibration | None
+    abstention: Abstention | None
+    test: Mapping[str, Interval] | None
+    confusion: Confusion | None
+    per_class: tuple[ClassRow, ...]
+    suspects: tuple[Suspect, ...]
+
+
+def prove(encoded: Encoded, chosen: Chosen, *, coverage: float, seed: int) -> Proof:
+    """Calibrate on out-of-fold predictions, then look at the test part once; without folds and test there is nothing to say."""
+    dataset, partition, selection = encoded.dataset, chosen.partition, chosen.selection
+    train, test = partition.train, partition.test
+    assert test is not None
+    calibration = None
+    folds = held = None
+    if selection.oof_logits_NC is not None:
+        calibration = calibrate(selection.oof_logits_NC, dataset.labels[train])
+        p_NC = softmax(selection.oof_logits_NC / calibration.temperature)
+        folds = Judged(train, dataset.labels[train], p_NC, "folds")
+    temperature = calibration.temperature if calibration else 1.0
+    if len(test):
+        p_NC = softmax(selection.head.logits(chosen.pool.x_ND[test]) / temperature)
+        held = Judged(test, dataset.labels[test], p_NC, "test")
+    judged = held or folds
+    if judged is None:
+        return Proof(None, temperature, None, None, None, None, (), ())
+    counts = np.bincount(dataset.labels[train], minlength=len(dataset.classes))
+    confusion, per_class = where_it_errs(judged, dataset.classes, counts)
+    ids = [dataset.ids[i] for i in train]
+    return Proof(
+        judged=judged,
+        temperature=temperature,
+        calibration=calibration,
+        abstention=set_threshold(folds, coverage, judged) if folds else None,
+        test=held_out_metrics(held, seed) if held else None,
+        confusion=confusion,
+        per_class=per_class,
+        suspects=suspects(folds.probabilities_NC, folds.labels, ids, dataset.classes, limit=MOST_SUSPECTS) if folds else (),
+    )
+
+
+def publish(
+    encoded: Encoded, chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, folder: Path, seed: int
+) -> FitResult:
+    """Write the folder: model (saved, reloaded, compared), split, report, and `result.json` last; all of it or nothing."""
+    dataset, partition, selection = encoded.dataset, chosen.partition, chosen.selection
+    assert partition.test is not None
+    with new_folder(folder) as draft:
+        with watch.part("refit"):
+            result = _result(encoded, chosen, proof, watch=watch, command=command, folder=folder, seed=seed)
+            arrays, config = selection.head.state()
+            sample = chosen.pool.x_ND[np.concatenate([partition.train, partition.test])[:SAMPLE]]
+            artifact.save(
+                draft / "model",
+                artifact.Manifest.of(result, head=config),
+                arrays,
+                sample_x=sample,
+                sample_probabilities=softmax(selection.head.logits(sample) / proof.temperature),
+                rebuild=head_from_state,
+            )
+        with watch.part("report"):
+            evidence = Evidence()
+            if proof.judged is not None:
+                x_ND = chosen.pool.x_ND[proof.judged.index]
+                evidence = gather(dataset, proof.judged, x_ND, proof.suspects, seed)
+            page = fit_report(replace(result, seconds=dict(watch.seconds)), evidence)
+            write_bytes(draft / "report.html", page.encode())
+            save_split(draft / "split.json", *([dataset.ids[i] for i in part] for part in (partition.train, partition.test)))
+        result = replace(result, seconds=dict(watch.seconds))
+        write_json(draft / "result.json", to_json(result))
+    return result
+
+
+def _result(
+    encoded: Encoded, chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, folder: Path, seed: int
+) -> FitResult:
+    dataset, partition, selection = encoded.dataset, chosen.partition, chosen.selection
+    assert partition.test is not None
+    summary = DataSummary(
+        name=dataset.name,
+        source=dataset.source,
+        kind=dataset.kind,
+        modality=dataset.modality,
+        items=len(dataset),
+        train=len(partition.train),
+        test=len(partition.test),
+        classes=dataset.classes,
+        counts=tuple(int(n) for n in np.bincount(dataset.labels[partition.train], minlength=len(dataset.classes))),
+        unlabelled=encoded.unlabelled,
+        columns=dataset.columns,
+        split=partition.how,
+        sha256=dataset.sha256,
+        faults=dataset.faults,
+        duplicates=chosen.duplicates,
+    )
+    return FitResult(
+        name=dataset.name,
+        task="classify",
+        chosen=selection.chosen,
+        why=selection.why,
+        metric=selection.metric,
+        seed=seed,
+        test=proof.test,
+        strategies=selection.results,
+        data=summary,
+        encoder=chosen.pool.summary,
+        encoders=tuple(pool.summary for pool in encoded.pools),
+        calibration=proof.calibration,
+        abstention=proof.abstention,
+        confusion=proof.confusion,
+        per_class=proof.per_class,
+        suspects=proof.suspects,
+        folds=selection.how,
+        seconds=dict(watch.seconds),
+        environment=environment(),
+        command=command,
+        out=str(folder),
+    )
+
+
+def environment() -> dict[str, str]:
+    """Versions of what shapes a result, the processor and the threads."""
+    packages = ("graft", "torch", "transformers", "openvino", "numpy", "scipy", "scikit-learn", "pillow")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **versions, "processor": processor(), "threads": str(threads())}
+
+
+def free_folder(out: Path | None, name: str) -> Path:
+    """`out`, which must not exist, or the first free of graft-out/NAME, graft-out/NAME-2, ...; raises UsageError."""
+    if out is not None:
+        if out.exists():
+            raise UsageError(f"--out {out} exists, and results are never overwritten. Name another folder, or remove it.")
+        return out
+    base = Path("graft-out") / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "fit")
+    return next(p for n in itertools.count(1) if not (p := base if n == 1 else base.with_name(f"{base.name}-{n}")).exists())
+
+
+def command_line(verb: str, data: object, flags: Mapping[str, object], defaults: Mapping[str, object]) -> str:
+    """The command that does the same again: flags that differ from their defaults, quoted for a shell; `--out` is left out."""
+    words = ["graft", verb, str(data)]
+    for name, value in flags.items():
+        if name == "out" or value == defaults[name]:
+            continue
+        flag = "--" + name.replace("_", "-")
+        for one in value if isinstance(value, (tuple, list)) else [value]:
+            words += [flag] if one is True else [flag, str(one)]
+    return shlex.join(words)

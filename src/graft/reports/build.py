@@ -1,0 +1,79 @@
+"""A report as one HTML file that needs nothing else: no network, no fonts, no library; its pictures are inside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graft.reports import formats
+from graft.reports.cases import class_cases, doubts, worst_first
+from graft.reports.charts import reliabilities, time_parts
+from graft.reports.confusion import confusion_view
+from graft.reports.ladder import ladder
+from graft.reports.vector_map import vector_map
+from graft.reports.verdict import verdict
+from graft.results import Evidence, FitResult
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+LONGEST_TEXT = 300  # letters of any one text that came with the data: a label or a cell may hold megabytes
+LARGEST_PICTURE = 8_000  # letters of one picture's data URI; some 240 are shown beside the map
+
+
+def fit_report(result: FitResult, evidence: Evidence) -> str:
+    """The report of a fit: one HTML page below 5 MB at any size of data, readable offline, on a phone and on paper."""
+    page = _environment().get_template("fit.html").render(
+        result=result,
+        evidence=evidence,
+        verdict=verdict(result),
+        ladder=ladder(result),
+        confusion=confusion_view(result.confusion) if result.confusion else None,
+        classes=worst_first(result.per_class),
+        cases=class_cases(result, evidence),
+        map=vector_map(evidence.map, evidence.map_method, result.per_class),
+        reliabilities=reliabilities(result.calibration) if result.calibration else (),
+        doubts=doubts(result, evidence),
+        times=time_parts(result.seconds),
+    )
+    return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold bytes that are no letters
+
+
+def _environment() -> Environment:
+    """Templates that escape and shorten every text, the page's style and script, and the filters that write numbers."""
+    import jinja2
+    from markupsafe import Markup
+
+    def shortened(value: Any) -> Any:
+        return formats.cut(value, LONGEST_TEXT) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    def breakable(text: str) -> Markup:
+        return Markup.escape(shortened(text)).replace("_", Markup("_<wbr>"))
+
+    def picture(uri: str) -> Markup:
+        return Markup.escape(uri) if uri.startswith("data:image/") and len(uri) <= LARGEST_PICTURE else Markup("")
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=shortened,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    for name in ("percent", "decimal", "count", "seconds", "memory", "cut"):
+        environment.filters[name] = getattr(formats, name)
+    script = (TEMPLATES / "report.js").read_text("utf-8")
+    digest = hashlib.sha256(script.encode()).digest()
+    environment.filters.update(breakable=breakable, picture=picture)
+    environment.globals.update(
+        plural=formats.plural,
+        style=Markup((TEMPLATES / "style.css").read_text("utf-8")),
+        script=Markup(script),
+        script_digest=base64.b64encode(digest).decode(),
+    )
+    return environment

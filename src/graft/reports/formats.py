@@ -1,0 +1,111 @@
+"""How numbers and words are written for people: percentages, times, intervals.
+
+Signs: U+202F (narrow no-break space) before a unit, U+2013 between the ends of a range, U+2212 as minus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graft.results import Interval
+
+NARROW = "\u202f"
+NONE = "\u2013"
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A share in 0..1 as a percentage; a whole 0 or 100 without decimals."""
+    return f"{_percentage(value, digits)}{NARROW}%"
+
+
+def _percentage(value: float, digits: int = 1) -> str:
+    return f"{100 * value:.0f}" if value in (0.0, 1.0) else f"{100 * value:.{digits}f}"
+
+
+def decimal(value: float, digits: int = 3) -> str:
+    """A plain number with a fixed count of decimals."""
+    return f"{value:.{digits}f}".replace("-", "\u2212")
+
+
+def count(value: int) -> str:
+    """A whole number with separators of thousands."""
+    return f"{value:,}"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 item`, `2 items`; `many` for the nouns an s does not make plural."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def seconds(value: float) -> str:
+    """A time as a person would say it: `12 ms`, `8.1 s`, `2 min 5 s`, `1 h 12 min`."""
+    if value < 0.0005:
+        return f"<{NARROW}1{NARROW}ms"
+    if value < 0.9995:
+        return f"{1000 * value:.0f}{NARROW}ms"
+    if value < 99.95:
+        return f"{value:.1f}{NARROW}s" if value < 9.95 or value % 1 > 0.05 else f"{value:.0f}{NARROW}s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes}{NARROW}min" + (f" {rest}{NARROW}s" if rest else "")
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}{NARROW}h" + (f" {minutes}{NARROW}min" if minutes else "")
+
+
+def memory(megabytes: float) -> str:
+    """Megabytes, or gigabytes from a thousand on; a dash for nothing measured."""
+    if megabytes <= 0:
+        return NONE
+    return f"{megabytes / 1000:.1f}{NARROW}GB" if megabytes >= 1000 else f"{megabytes:.0f}{NARROW}MB"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure's name for people and the way its values are written; `share` for those that live in 0..1 and read best as percentages."""
+
+    name: str
+    label: str
+    share: bool
+    lower_is_better: bool = False
+
+    def value(self, value: float) -> str:
+        """One value."""
+        return percent(value) if self.share else decimal(value)
+
+    def range(self, interval: Interval) -> str:
+        """The ends of the interval, or an empty string when there are none."""
+        if interval.low is None or interval.high is None:
+            return ""
+        if self.share:
+            return f"{_percentage(interval.low)}{NONE}{_percentage(interval.high)}{NARROW}%"
+        return f"{decimal(interval.low)}{NONE}{decimal(interval.high)}"
+
+    def gain(self, interval: Interval) -> str:
+        """A signed difference; shares in percentage points."""
+        return self._signed(interval.value)
+
+    def gain_range(self, interval: Interval) -> str:
+        """The ends of a difference's interval, or an empty string when there are none."""
+        if interval.low is None or interval.high is None:
+            return ""
+        return f"{self._signed(interval.low)} to {self._signed(interval.high)}"
+
+    def _signed(self, value: float) -> str:
+        text = f"{100 * value:+.1f}" if self.share else f"{value:+.3f}"
+        return "0" + text[2:] if float(text) == 0 else text.replace("-", "\u2212")
+
+
+MEASURES = {
+    m.name: m
+    for m in (
+        Measure("accuracy", "Accuracy", share=True),
+        Measure("macro_f1", "Macro F1", share=True),
+        Measure("log_loss", "Log loss", share=False, lower_is_better=True),
+        Measure("ece", "Calibration error (ECE)", share=False, lower_is_better=True),
+    )
+}
+
+
+def cut(text: str, letters: int) -> str:
+    """The text, cut to a number of letters with an ellipsis in the last place."""
+    return text if len(text) <= letters else text[: letters - 1].rstrip() + "…"

@@ -1,0 +1,120 @@
+"""The ladder: every strategy's score against the seconds it took, as a picture and as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from graft.reports.charts import Axis, linear_axis, time_axis
+from graft.reports.formats import MEASURES, NARROW, Measure
+from graft.reports.placement import Name, Spot, place
+from graft.results import FitResult, Interval, StrategyResult
+
+# Sizes in pixels at which names are laid out, a desk's and a phone's; in between the plot only gets roomier.
+DESK, PHONE, HEIGHT = 700, 262, 300
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy in the table; `score` is None where it was not measured, `encoder` is empty unless several competed."""
+
+    number: int
+    result: StrategyResult
+    encoder: str
+    chosen: bool
+    score: Interval | None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One measured strategy in the picture, in per cent; `low` and `high` are the ends of its interval, at `y` where there is none."""
+
+    row: Row
+    x: float
+    y: float
+    low: float
+    high: float
+    desk: Name | None = None
+    phone: Name | None = None
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The whole section; no axes and no marks where nothing could be measured. `steps` are lines (x1, y1, x2, y2) of the best so far."""
+
+    measure: Measure
+    rows: tuple[Row, ...]
+    x: Axis | None = None
+    y: Axis | None = None
+    marks: tuple[Mark, ...] = ()
+    steps: tuple[tuple[float, float, float, float], ...] = ()
+
+    @property
+    def memory_known(self) -> bool:
+        """Whether memory was measured for any strategy."""
+        return any(row.result.memory_mb > 0 for row in self.rows)
+
+
+def chosen_strategy(result: FitResult) -> StrategyResult | None:
+    """The result of the chosen strategy on the chosen encoder."""
+    same = [s for s in result.strategies if s.name == result.chosen]
+    return next((s for s in same if s.encoder in ("", result.encoder.reference)), same[0] if same else None)
+
+
+def ladder(result: FitResult) -> Ladder:
+    """Rows in the order given (cheapest rung first), marks for those that have a score."""
+    measure, chosen = MEASURES[result.metric], chosen_strategy(result)
+    several = len({s.encoder for s in result.strategies}) > 1
+    rows = tuple(
+        Row(number, s, s.encoder if several else "", s is chosen, s.metrics.get(result.metric))
+        for number, s in enumerate(result.strategies, 1)
+    )
+    scored = [(row, row.score) for row in rows if row.score is not None]
+    if not scored:
+        return Ladder(measure, rows)
+    ends = [v for _, score in scored for v in (score.value, score.low, score.high) if v is not None]
+    y = linear_axis(ends, _short(measure), lowest=0.0, highest=1.0 if measure.share else float("inf"))
+    x = time_axis([row.result.seconds for row, _ in scored])
+    marks = [_mark(row, score, x, y) for row, score in scored]
+    return Ladder(measure, rows, x, y, _named(marks), _best_so_far(marks, measure))
+
+
+def _short(measure: Measure) -> Callable[[float], str]:
+    """Words of a tick: as few digits as the value needs."""
+    return (lambda v: f"{100 * v:.4g}{NARROW}%") if measure.share else (lambda v: f"{v:.3g}")
+
+
+def _mark(row: Row, score: Interval, x: Axis, y: Axis) -> Mark:
+    low = score.value if score.low is None else score.low
+    high = score.value if score.high is None else score.high
+    return Mark(row, x.at(row.result.seconds), y.at(score.value), y.at(low), y.at(high))
+
+
+def _named(marks: Sequence[Mark]) -> tuple[Mark, ...]:
+    """Each mark with its name on a desk and its number on a phone (the name for the chosen one); the chosen picks its place first."""
+    order = sorted(range(len(marks)), key=lambda i: (not marks[i].row.chosen, i))
+    desk = dict(zip(order, place([_spot(marks[i], DESK) for i in order], DESK), strict=True))
+    phone = dict(zip(order, place([_spot(marks[i], PHONE) for i in order], PHONE), strict=True))
+    return tuple(replace(mark, desk=desk[i], phone=phone[i]) for i, mark in enumerate(marks))
+
+
+def _spot(mark: Mark, width: int) -> Spot:
+    row = mark.row
+    name = f"{row.result.name} · {row.encoder}" if row.encoder else row.result.name
+    words = (name, row.result.name, str(row.number)) if width == DESK or row.chosen else (str(row.number),)
+    top, bottom = sorted((mark.low * HEIGHT / 100, mark.high * HEIGHT / 100))
+    return Spot(mark.x * width / 100, mark.y * HEIGHT / 100, bottom, top, words)
+
+
+def _best_so_far(marks: Sequence[Mark], measure: Measure) -> tuple[tuple[float, float, float, float], ...]:
+    """A staircase through the strategies that beat every quicker one (positions count from the top, so a higher score has a lower y)."""
+    sign = 1 if measure.lower_is_better else -1
+    lines: list[tuple[float, float, float, float]] = []
+    last: Mark | None = None
+    for mark in sorted(marks, key=lambda m: (m.x, -sign * m.y)):
+        if last is not None and sign * (mark.y - last.y) <= 0:
+            continue
+        if last is not None:
+            lines += [(last.x, last.y, mark.x, last.y), (mark.x, last.y, mark.x, mark.y)]
+        last = mark
+    return tuple(lines)

@@ -1,0 +1,94 @@
+"""`graft fit`: from items and a few labels to a tested classifier, the evidence for it, and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+if TYPE_CHECKING:
+    from graft.results import FitResult
+
+
+def fit(
+    data: Annotated[str | Path, "Folder, zip, table (.csv .tsv .jsonl .parquet) or data:NAME."],
+    *,
+    label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
+    content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
+    encoder: Annotated[Sequence[str], "Encoder reference; several compete on the same folds. Default: the bundled one."] = (),
+    strategies: Annotated[str | None, "Only these strategies, separated by commas."] = None,
+    metric: Annotated[str, "What to choose by: accuracy, macro_f1 or log_loss."] = "accuracy",
+    budget: Annotated[str | None, "Time for everything, encoding included: 90s, 10m, 2h."] = None,
+    test: Annotated[str | None, "Held-out items: a path, or a fraction such as 0.2."] = None,
+    split: Annotated[Path | None, "JSON file with the train and test items, as a fit saves it."] = None,
+    names: Annotated[Path | None, "File of lines label<TAB>a name or a sentence, for zero-shot and named heads."] = None,
+    shots: Annotated[int | None, "Learn from this many items a class."] = None,
+    folds: Annotated[int | None, "Folds of the cross-validation; chosen from the data when left out."] = None,
+    group: Annotated[str, "Items that stay together: auto (near duplicates), none, or a column."] = "auto",
+    time: Annotated[str | None, "Column of times: the latest items are held out."] = None,
+    strict: Annotated[bool, "Stop if any item is faulty, instead of going on without it."] = False,
+    coverage: Annotated[float, "Coverage of the unsure rule: share of items whose true label it keeps, 0.5 to 0.999."] = 0.9,
+    seed: Annotated[int, "Seed of every random draw."] = 0,
+    out: Annotated[Path | None, "Folder to write, which must not exist. Default: graft-out/NAME."] = None,
+) -> FitResult:
+    """Choose the best way to transfer on your data, prove it on held-out items, save it, and report.
+
+    Every frozen strategy is measured on the same paired folds; the choice is refitted on all training items, calibrated, and
+    tested once. Writes `result.json`, `report.html`, `split.json` and `model/` into `out`.
+
+    Raises DataError when the data cannot be learned from, UsageError when flags contradict each other, MissingError when an
+    encoder is not here, StorageError when `out` exists or cannot be written.
+    """
+    flags = {name: value for name, value in locals().items() if name != "data"}
+    from graft.data.partition import before_encoding, narrow
+    from graft.data.read import check_trainable, read
+    from graft.fitting import Stopwatch, check_flags, choose, command_line, encode_items, free_folder, prove, publish
+
+    watch = Stopwatch(budget)
+    check_flags(metric=metric, coverage=coverage, shots=shots, folds=folds, strategies=strategies)
+    held, fraction = _test_part(test)
+    column = None if group in ("auto", "none") else group
+    with watch.part("read"):
+        dataset = read(
+            data, label=label, content=content, group=column, time=time, test=held, names=names, strict=strict
+        )
+        check_trainable(dataset)
+        folder = free_folder(out, dataset.name)
+        partition = before_encoding(dataset, split=split, test=fraction, shots=shots, seed=seed)
+        used, partition = narrow(dataset, partition)
+    with watch.part("encode"):
+        encoded = encode_items(used, partition, encoder, strict=strict, seed=seed)
+    with watch.part("select"):
+        chosen = choose(
+            encoded,
+            group=group,
+            hold_out={"test": fraction, "shots": shots},
+            strategies=_words(strategies),
+            metric=metric,
+            folds=folds,
+            budget=watch.left(),
+            seed=seed,
+        )
+    with watch.part("refit"):
+        proof = prove(encoded, chosen, coverage=coverage, seed=seed)
+    command = command_line("fit", data, flags, fit.__kwdefaults__)
+    return publish(encoded, chosen, proof, watch=watch, command=command, folder=folder, seed=seed)
+
+
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _test_part(test: str | None) -> tuple[Path | None, float | None]:
+    """`--test` as a path or as a fraction strictly between 0 and 1; raises UsageError for a number outside."""
+    from graft.errors import UsageError
+
+    if test is None:
+        return None, None
+    try:
+        fraction = float(test)
+    except ValueError:
+        return Path(test), None
+    if not 0 < fraction < 1:
+        raise UsageError(f"--test {test}: a fraction lies between 0 and 1, such as 0.2; a path names held-out items.")
+    return None, fraction

@@ -1,0 +1,55 @@
+"""`graft predict`: label new items with a fitted model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from graft.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from graft.opened import Predictions
+
+
+def predict(
+    model: Annotated[str | Path, "A folder that fit wrote, or the model/ in it."],
+    items: Annotated[Sequence[str], "Pictures, folders, zips, tables or texts; - reads lines of the standard input."],
+    *,
+    text: Annotated[bool, "Take every item as a text, even where a file has that name."] = False,
+    content: Annotated[
+        str | None, "Column of texts or picture paths in a table; the one fitted on when left out."
+    ] = None,
+    top: Annotated[int, "How many of the likeliest labels to give with each answer."] = 3,
+    out: Annotated[Path | None, "Write the answers to a new .csv, .tsv, .jsonl or .parquet file."] = None,
+) -> Predictions:
+    """Label new items with a fitted model, and say how sure it is.
+
+    An item that exists is a file, a folder, a zip or a table; anything else is a text. Where the likeliest label is less probable than
+    the model's threshold the answer is "unsure" (a label of None). Items that cannot be read are listed in `faults`; the rest is answered.
+
+    Raises DataError when no item can be read, ModelError when the model or its encoder was changed, MissingError when one is not
+    here, UsageError when `out` exists or is of no such kind.
+    """
+    from graft.opened import load
+    from graft.verbs.items import gather
+    from graft.verbs.outputs import ANSWER_SUFFIXES, check_target, write_answers
+
+    if top < 1:
+        raise UsageError(f"--top {top}: at least one label is given with each answer.")
+    out = None if out is None else Path(out)
+    if out is not None:
+        check_target(out, ANSWER_SUFFIXES)
+    opened = load(model)
+    given = [items] if isinstance(items, str) else [str(item) for item in items]
+    usual = opened.manifest.data.columns.get("content")
+    found = gather(given, opened.modality, text=text, column=content, usual=usual)
+    answers = opened.answer(found.contents, found.ids, top=top)
+    answers = replace(answers, faults=(*found.faults, *answers.faults))
+    if not answers.predictions:
+        raise DataError("There is nothing to answer: none of the items can be read.", faults=answers.faults)
+    if out is not None:
+        write_answers(out, answers.predictions)
+        answers = replace(answers, out=str(out))
+    return answers
