@@ -11,8 +11,10 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One cache for the whole run, so that the bundled encoders are converted once, and never the user's own."""
-    folder = tmp_path_factory.mktemp("cache")
+    """One cache for the whole run and all its processes, so that an encoder is converted once; never the user's own."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "cache"
+    folder.mkdir(exist_ok=True)
     before = {name: os.environ.get(name) for name in ("GRAFT_CACHE", "HF_HUB_OFFLINE")}
     os.environ["GRAFT_CACHE"] = str(folder)
     os.environ["HF_HUB_OFFLINE"] = "1"

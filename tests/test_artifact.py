@@ -347,7 +347,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, value: Any) -> None:
+    def full(path: Path, value: Any) -> None:  # noqa: ARG001
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(artifact, "write_json", full)

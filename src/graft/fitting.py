@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import itertools
 import platform
 import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +23,54 @@ from numpy.typing import NDArray
 from graft import artifact
 from graft.data.dataset import Dataset
 from graft.data.groups import Grouping, near_duplicate_groups
-from graft.data.partition import Index, Partition
+from graft.data.partition import Partition, after_encoding
 from graft.data.splits import save_split
 from graft.diagnostics.assessment import Judged, calibrate, held_out_metrics, set_threshold, where_it_errs
 from graft.diagnostics.evidence import gather
+from graft.diagnostics.labels import suspects
 from graft.encoders.base import Encoder
 from graft.encoders.open import BUNDLED, open_encoder
 from graft.encoding import encode
-from graft.errors import DataError, UsageError
+from graft.errors import DataError, UsageError, unknown
 from graft.heads.base import softmax
-from graft.results import DataSummary, Duplicates, EncoderSummary, Evidence, Fault, FitResult, Interval, to_json
-from graft.selection import Selection, select
-from graft.settings import threads
+from graft.reports.build import fit_report
+from graft.results import (
+    Abstention,
+    Calibration,
+    ClassRow,
+    Confusion,
+    DataSummary,
+    Duplicates,
+    EncoderSummary,
+    Evidence,
+    FitResult,
+    Interval,
+    Suspect,
+    to_json,
+)
+from graft.selection import METRICS, Candidate, Selection, select
+from graft.settings import processor, threads
 from graft.store.cache import VectorCache
 from graft.store.files import new_folder, write_bytes, write_json
 from graft.strategies.frozen import Task, head_from_state
 from graft.strategies.naming import name_classes
 
 PARTS = ("read", "encode", "select", "refit", "report")
+WORTH_COMPARING = 0.02  # share of training items in a group with others, from which random folds are measured beside grouped ones
+MOST_GROUPS, MOST_MEMBERS, MOST_LEAKS, MOST_SUSPECTS = 20, 10, 50, 40
+SAMPLE = 64  # vectors on which the saved model is compared with the one in memory
+
+
+def check_flags(*, metric: str, coverage: float, shots: int | None, folds: int | None) -> None:
+    """Raise UsageError for a flag outside its range, before anything is read."""
+    if metric not in METRICS:
+        raise UsageError(unknown("--metric", metric, METRICS))
+    if not 0.5 <= coverage <= 0.999:
+        raise UsageError(f"--coverage {coverage}: it lies between 0.5 and 0.999.")
+    if shots is not None and shots < 1:
+        raise UsageError(f"--shots {shots}: at least 1 item a class is needed to learn from.")
+    if folds is not None and folds < 2:
+        raise UsageError(f"--folds {folds}: cross-validation needs at least 2.")
 
 
 class Stopwatch:
@@ -123,7 +154,8 @@ def encode_items(
     )
     first = runs[0][1]
     hashes = tuple(first.hashes[i] for i in np.searchsorted(first.index, kept))
-    left = dataset.take(kept).with_faults(tuple(faults.values()))
+    left = dataset.take(kept)
+    left = replace(left, faults=(*left.faults, *faults.values()))
     return Encoded(left, partition.within(kept), pools, hashes)
 
 
@@ -146,7 +178,6 @@ class Chosen:
     partition: Partition
     selection: Selection
     duplicates: Duplicates
-    random: Interval | None = field(default=None)
 
 
 def choose(
@@ -165,25 +196,52 @@ def choose(
     `group` is "auto" (near duplicates stay together), "none", or a column's name; `hold_out` goes to `after_encoding`.
     """
     dataset, first = encoded.dataset, encoded.pools[0]
-    grouping = near_duplicate_groups(
-        first.x_ND, hashes=encoded.hashes, texts=_texts(dataset), rng=np.random.default_rng(seed)
-    )
-    groups = dataset.groups if dataset.groups is not None else grouping.codes if group == "auto" else np.arange(len(dataset))
+    texts = [str(content) for content in dataset.contents] if dataset.modality == "text" else None
+    grouping = near_duplicate_groups(first.x_ND, hashes=encoded.hashes, texts=texts)
+    groups = dataset.groups
+    if groups is None:
+        groups = grouping.group_ids if group == "auto" else np.arange(len(dataset))
     partition = after_encoding(dataset, encoded.partition, groups, seed=seed, **hold_out)
     train = partition.train
     candidates = [Candidate(pool.summary.reference, pool.x_ND[train], pool.task) for pool in encoded.pools]
+    asked: dict[str, Any] = {"metric": metric, "folds": folds, "seed": seed}
+    labels = dataset.labels[train]
     selection = select(
-        candidates,
-        dataset.labels[train],
-        groups=groups[train],
-        strategies=strategies,
-        metric=metric,
-        folds=folds,
-        budget=budget,
-        seed=seed,
+        candidates, labels, groups=groups[train], strategies=strategies, budget=budget, **asked
     )
-    pool = encoded.pools[[p.summary.reference for p in encoded.pools].index(selection.encoder)]
-    return Chosen(pool, partition, selection, summarise(grouping, dataset, partition))
+    position = [candidate.encoder for candidate in candidates].index(selection.encoder)
+    duplicates = _duplicates(dataset, partition, grouping)
+    if selection.oof_logits_NC is not None and _share_grouped(groups[train]) >= WORTH_COMPARING:
+        random = select([candidates[position]], labels, strategies=[selection.chosen], **asked)
+        both = [_score(one, selection.chosen, metric) for one in (selection, random)]
+        duplicates = replace(duplicates, grouped=both[0], random=both[1])
+    return Chosen(encoded.pools[position], partition, selection, duplicates)
+
+
+def _share_grouped(groups: NDArray[np.int64]) -> float:
+    """Share of the items that are in a group with others."""
+    _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return float((counts[inverse] > 1).mean())
+
+
+def _score(selection: Selection, strategy: str, metric: str) -> Interval | None:
+    wanted = (r for r in selection.results if r.name == strategy and r.encoder == selection.encoder)
+    return next(iter(wanted)).metrics.get(metric)
+
+
+def _duplicates(dataset: Dataset, partition: Partition, grouping: Grouping) -> Duplicates:
+    """Counts, the largest groups and the closest leaks, by item id."""
+    assert partition.test is not None
+    leaks = grouping.leaks(partition.train, partition.test)
+    ids = dataset.ids
+    return Duplicates(
+        exact=grouping.exact,
+        near=grouping.near,
+        threshold=grouping.threshold,
+        groups=tuple(tuple(ids[i] for i in members[:MOST_MEMBERS]) for members in grouping.groups()[:MOST_GROUPS]),
+        leaks=tuple((ids[a], ids[b], similarity) for a, b, similarity in leaks[:MOST_LEAKS]),
+        leaked=len({b for _, b, _ in leaks}),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +338,7 @@ def _result(
         test=len(partition.test),
         classes=dataset.classes,
         counts=tuple(int(n) for n in np.bincount(dataset.labels[partition.train], minlength=len(dataset.classes))),
-        unlabelled=encoded.unlabelled,
+        unlabelled=partition.unlabelled,
         columns=dataset.columns,
         split=partition.how,
         sha256=dataset.sha256,

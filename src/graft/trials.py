@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,73 +21,90 @@ Floats = NDArray[np.float64]
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 METRICS = ("accuracy", "macro_f1", "log_loss")
-TEMPERATURES = np.exp(np.linspace(np.log(0.05), np.log(20), 25))  # steps of 28 %: log loss is flat at its minimum
+TEMPERATURES = np.exp(np.linspace(np.log(0.05), np.log(20), 21)).astype(np.float32)  # steps of a third: log loss is flat there
+LOSS_WEIGHT = 0.25
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The folds every strategy is measured on: `repeats` times `n_folds` pairs of (training, validation) positions, repeat by repeat."""
+    """The folds that every strategy is measured on: `repeats` times `n_folds` pairs of (training, validation) positions."""
 
     folds: tuple[Fold, ...]
     n_folds: int
     repeats: int
 
     @property
-    def share(self) -> float:
-        """Validation items for each training item, as the corrected resampled t-test wants it."""
-        return float(np.mean([len(v) / len(t) for t, v in self.folds]))
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What one strategy did. `scores` hold a value for each fold, larger is better (log loss negated), from settings that the
-    other folds of the same repeat chose. `settings` is the choice of all folds, `oof_NC` its logits for items it did not learn
-    from, averaged over repeats.
-    """
-
-    strategy: Strategy
-    candidate: int
-    scores: Mapping[str, Floats]
-    settings: Settings
-    oof_NC: NDArray[np.float32]
-    seconds: float
-    memory_mb: float
+    def sizes(self) -> tuple[float, float]:
+        """Mean items of a training and of a validation part, as the corrected resampled t-test wants them."""
+        return float(np.mean([len(t) for t, _ in self.folds])), float(np.mean([len(v) for _, v in self.folds]))
 
 
 @dataclass(frozen=True)
 class FoldScores:
-    """One strategy's raw scores by fold and setting: shares right and macro F1 (F, S), log loss (F, S, T)."""
+    """One strategy's raw scores by fold and setting: share right and macro F1 (F, S), log loss by temperature (F, S, T)."""
 
     accuracy_FS: Floats
     macro_f1_FS: Floats
     log_loss_FST: Floats
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What one strategy did. `scores` hold a value for each fold, larger is better (log loss negated), from settings that the
+    other folds of the same repeat chose. `settings` is the choice of all folds, `oof_NC` its logits for items it did not learn
+    from, averaged over repeats. `memory_mb` is the most that arrays took at once while one fold was fitted.
+    """
+
+    raw: FoldScores = field(repr=False)
+    scores: Mapping[str, Floats]
+    settings: Settings
+    oof_NC: NDArray[np.float32] = field(repr=False)
+    seconds: float
+    memory_mb: float
+
+
 def measure(
-    strategy: Strategy, items: Any, y_N: IntArray, task: Task, plan: Plan, *, metric: str, deadline: Callable[[], bool]
+    strategy: Strategy, items: Any, y_N: IntArray, task: Task, plan: Plan, *, metric: str, over: Callable[[], bool]
 ) -> Trial | None:
-    """Fit the strategy's path of settings on every fold; None when `deadline` says that time is up before the last fold."""
-    settings = strategy.settings(task, np.bincount(y_N, minlength=task.n_classes))
+    """Fit the strategy's path of settings on every fold; None when `over()` says that time is up before the last of them."""
+    settings = strategy.settings(np.bincount(y_N, minlength=task.n_classes))
     oof_SNC = np.zeros((len(settings), len(y_N), task.n_classes), np.float32)
     rows: list[tuple[Floats, Floats, Floats]] = []
-    started = time.perf_counter()
-    memory = 0.0
+    started, memory = time.perf_counter(), 0.0
     for number, (train, validation) in enumerate(plan.folds):
-        if deadline():
+        if over():
             return None
-        with _Peak(trace=number == 0) as peak:
+        with _ArrayPeak(watch=number == 0) as peak:
             heads = strategy.fit_path(items[train], y_N[train], task, settings)
         memory = max(memory, peak.megabytes)
         held = items[validation]
-        logits_SVC = np.stack([head.logits(held) for head in heads])
-        oof_SNC[:, validation] += logits_SVC.astype(np.float32) / plan.repeats
+        logits_SVC = np.stack([head.logits(held) for head in heads]).astype(np.float32)
+        oof_SNC[:, validation] += logits_SVC / plan.repeats
         rows.append(_score(logits_SVC, y_N[validation]))
     raw = FoldScores(*(np.stack(column) for column in zip(*rows, strict=True)))
     scores, best = cross_fitted(raw, plan.n_folds, metric)
-    return Trial(strategy, 0, scores, settings[best], oof_SNC[best], time.perf_counter() - started, memory)
+    return Trial(raw, scores, settings[best], oof_SNC[best], time.perf_counter() - started, memory)
 
 
-def _score(logits_SVC: Floats, y_V: IntArray) -> tuple[Floats, Floats, Floats]:
+class _ArrayPeak:
+    """The most memory that Python and numpy held at once inside the block; nothing where someone else is tracing already."""
+
+    def __init__(self, *, watch: bool) -> None:
+        self.watch = watch and not tracemalloc.is_tracing()
+        self.megabytes = 0.0
+
+    def __enter__(self) -> _ArrayPeak:
+        if self.watch:
+            tracemalloc.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.watch:
+            self.megabytes = tracemalloc.get_traced_memory()[1] / 2**20
+            tracemalloc.stop()
+
+
+def _score(logits_SVC: NDArray[np.float32], y_V: IntArray) -> tuple[Floats, Floats, Floats]:
     """Accuracy (S,), macro F1 (S,) and log loss at every temperature (S, T) of one fold."""
     n_settings, n_items, n_classes = logits_SVC.shape
     guess_SV = logits_SVC.argmax(axis=2)
@@ -103,7 +120,7 @@ def _score(logits_SVC: Floats, y_V: IntArray) -> tuple[Floats, Floats, Floats]:
 
 
 def _macro_f1(guess_V: IntArray, y_V: IntArray, n_classes: int) -> float:
-    """Mean F1 over the classes that the fold holds or that were guessed (as scikit-learn's `f1_score` counts them)."""
+    """Mean F1 over the classes that occur in the fold's labels or guesses, as scikit-learn counts them."""
     hit_C = np.bincount(y_V[guess_V == y_V], minlength=n_classes)
     both_C = np.bincount(y_V, minlength=n_classes) + np.bincount(guess_V, minlength=n_classes)
     return float(np.mean(2 * hit_C[both_C > 0] / both_C[both_C > 0]))
@@ -112,8 +129,8 @@ def _macro_f1(guess_V: IntArray, y_V: IntArray, n_classes: int) -> float:
 def cross_fitted(raw: FoldScores, n_folds: int, metric: str) -> tuple[dict[str, Floats], int]:
     """Scores (F,) by metric in which no fold chose its own setting or temperature, and the setting that all folds choose.
 
-    For a fold the setting is the one with the best mean over the *other* folds of its repeat (other repeats hold the same
-    validation items, and would tell); likewise the temperature, of which only log loss knows.
+    For a fold the setting is the best by the mean of the *other* folds of its repeat (other repeats hold the same items and
+    would tell); likewise the temperature, of which only log loss knows.
     """
     n_all = len(raw.accuracy_FS)
     scores: dict[str, Floats] = {name: np.empty(n_all) for name in METRICS}
@@ -129,11 +146,11 @@ def cross_fitted(raw: FoldScores, n_folds: int, metric: str) -> tuple[dict[str, 
 
 def _choose(raw: FoldScores, folds: Sequence[int], metric: str) -> tuple[int, int]:
     """Positions of the best setting and of its best temperature by the mean over `folds`; the first of equals."""
-    loss_ST = raw.log_loss_FST[folds].mean(axis=0)
+    loss_ST = raw.log_loss_FST[list(folds)].mean(axis=0)
     temperature_S = loss_ST.argmin(axis=1)
     value_S = -loss_ST.min(axis=1)
     if metric != "log_loss":
         right_FS = raw.accuracy_FS if metric == "accuracy" else raw.macro_f1_FS
-        value_S = right_FS[folds].mean(axis=0) + LOSS_WEIGHT * value_S
+        value_S = right_FS[list(folds)].mean(axis=0) + LOSS_WEIGHT * value_S
     setting = int(value_S.argmax())
     return setting, int(temperature_S[setting])

@@ -173,6 +173,12 @@ def test_mixed_encodings_name_the_rows(tmp_path: Path) -> None:
     ]
 
 
+def test_faults_can_be_written_whatever_they_quote(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"text,label,when\nwords,a,\xe9t\xe9\nwords,b,1\n")
+    dataset = read(tmp_path / "t.csv", time="when")
+    assert [(f.where, f.value) for f in dataset.faults] == [("row 0 (line 2)", "été")]
+
+
 def test_text_decoding() -> None:
     assert decode_text(b"\xef\xbb\xbfa") == ("a", "utf-8")
     assert decode_text("é".encode("utf-16")) == ("é", "utf-16")

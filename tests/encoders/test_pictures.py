@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +87,14 @@ def test_equals_transformers(name: str, tmp_path: Path, photographs: list[Image.
 
 @pytest.mark.filterwarnings("ignore")
 def test_equals_transformers_on_real_photographs(tmp_path: Path, shared_data: Path) -> None:
-    paths = sorted(shared_data.rglob("*.jpg"))[:8]
-    if not paths:
-        pytest.skip("GRAFT_DATA holds no JPEG files")
-    compare(PROCESSORS["dinov2"], tmp_path, [Image.open(path).convert("RGB") for path in paths])
+    archive = shared_data / "flickr8k_1000/flickr8k_1000.zip"
+    if not archive.is_file():
+        pytest.skip("GRAFT_DATA holds no flickr8k_1000")
+    with zipfile.ZipFile(archive) as files:
+        names = sorted(name for name in files.namelist() if name.endswith(".jpg"))[:8]
+        items = [Image.open(BytesIO(files.read(name))).convert("RGB") for name in names]
+    compare(PROCESSORS["dinov2"], tmp_path, items)
+    compare(PROCESSORS["siglip"], tmp_path, items)
 
 
 @pytest.mark.parametrize("size", [(4000, 2), (1, 3000), (900, 100)])

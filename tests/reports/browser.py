@@ -32,9 +32,10 @@ FLAGS = (
 WRAPPER = """<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark"><body>{frames}
 <script>addEventListener("load", () => {{
   const judge = (frame) => {{ const window = frame.contentWindow, document = frame.contentDocument; {script} }};
-  const found = [...document.querySelectorAll("iframe")].map(judge);
+  const safely = (frame) => {{ try {{ return judge(frame); }} catch (error) {{ return {{ error: String(error) }}; }} }};
+  const found = [...document.querySelectorAll("iframe")].map(safely);
   const result = document.createElement("pre");
-  result.textContent = "FOUND" + JSON.stringify(found) + "END";
+  result.textContent = JSON.stringify(found);
   document.body.replaceChildren(result);
 }});</script>"""
 
@@ -58,12 +59,13 @@ def chromium() -> str:
 def look(pages: Sequence[tuple[str, int]], script: str, folder: Path, *, dark: bool = False) -> Seen:
     """Open pages, each at a width in pixels, and run `script` on each: it sees `window` and `document` and returns what JSON can hold."""
     frames = "".join(
-        f'<iframe style="border:0;color-scheme:light dark" width="{width}" height="900" srcdoc="{html.escape(page)}"></iframe>' for page, width in pages
+        f'<iframe style="border:0;color-scheme:light dark" width="{width}" height="900" srcdoc="{html.escape(page)}"></iframe>'
+        for page, width in pages
     )
     wrapper = folder / "wrapper.html"
     wrapper.write_text(WRAPPER.format(frames=frames, script=script), "utf-8")
     done = run(wrapper, folder, {"blink-settings": f"preferredColorScheme={0 if dark else 1}", "dump-dom": ""})
-    match = re.search(r"FOUND(.*?)END", done.stdout, re.S)
+    match = re.search(r"<pre>(.*?)</pre>", done.stdout, re.S)
     assert match, done.stderr[-2000:]
     console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     return Seen(json.loads(html.unescape(match[1])), console)

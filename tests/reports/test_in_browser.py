@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from graft.reports.build import fit_report
 from tests.reports.browser import look, run
 from tests.reports.samples import SAMPLES
+
+from graft.reports.build import fit_report
 
 MEASURE = """
 const field = document.querySelector(".field"), tip = document.querySelector(".tip");
@@ -46,7 +46,7 @@ def test_every_report_at_three_widths(pages: dict[str, str], folder: Path) -> No
     seen = look([(pages[name], width) for name, width in views], MEASURE, folder)
     assert seen.console == []
     for (name, width), found in zip(views, seen.found, strict=True):
-        where = f"{name} at {width}"
+        where = f"{name} at {width}: {found.get('error', '')}"
         assert found["room"] == width, where
         assert found["wide"] <= width, where
         assert (found["broken"], found["nameless"], found["twice"]) == (0, 0, 0), where

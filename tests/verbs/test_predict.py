@@ -59,7 +59,9 @@ def test_the_library_answers_alike(model: Path) -> None:
     answers = opened.predict([BOAT, BREAD])
     assert (opened.classes, opened.modality, opened.threshold) == (("harbour", "kitchen"), "text", 0.52)
     assert tuple(answers) == predict(model, [BOAT, BREAD]).predictions == (answers[0], *answers[1:])
-    assert predict(model, BOAT).predictions == (answers[0],)
+    alone = predict(model, BOAT)[0]
+    assert (alone.item, alone.label) == (BOAT, "harbour")
+    assert alone.probability == pytest.approx(answers[0].probability, abs=1e-6)
     p_NC = opened.predict_proba([BOAT, BREAD])
     assert p_NC.dtype == np.float64
     np.testing.assert_allclose(p_NC.sum(axis=1), 1.0)

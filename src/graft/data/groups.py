@@ -12,9 +12,10 @@ Shapes: N items, D dimensions, K neighbours, P pairs, S signature cells.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +27,13 @@ Vectors = NDArray[np.float32]
 CHANCE = 0.005  # expected chance neighbours at which a pair counts as near: about one item in a hundred is then paired by chance
 NEIGHBOURS = 50  # half of them measure the density, so that up to 25 pictures of one object do not hide each other
 TEXT_SIMILARITY = 0.9  # at most one letter in ten differs
-TEXT_NEIGHBOURS = 20  # proposals for each text: the original of a typo was among them in 98 % of the hardest set (Banking77)
+TEXT_NEIGHBOURS = (
+    20  # proposals for each text: the original of a typo was among them in 98 % of the hardest set (Banking77)
+)
+THUMBNAIL_SIMILARITY = 0.98  # re-encoded, halved and brightened pictures keep 0.99
+BLANK = 1.0  # grey levels of 255 that a thumbnail must vary by, root mean square, to say anything
 SAME = 2e-3  # distance of unit vectors that rounding alone can explain
-_LETTERS = 2000  # texts are compared by their first letters only
+_LETTERS = 2000  # texts are compared by their beginnings, which is more than text encoders read
 _WIDE = 384  # longer vectors of large sets are projected on their first principal components, at no loss measured
 _MANY = 10_000
 _CELLS = 2**24  # similarities held at a time, 64 MB
@@ -96,8 +101,8 @@ def near_duplicate_groups(
 
     x_ND: one vector an item, any length; cosine counts. hashes: content hashes; equal ones are exact duplicates. texts: the items themselves; if given, a
     pair is near when, without case and punctuation, at most one letter in ten differs, whatever the vectors say. signatures_NS: for pictures,
-    optionally, rows of a small grey thumbnail (8 x 8 is enough); pairs that stand out there are near too, which finds re-encoded and
-    brightened pictures of textures, where the vectors alone cannot. chance: see the top of this file.
+    optionally, grey thumbnails of 8 x 8 values 0..255, flattened; pairs that are nearly equal there are near too, which finds re-encoded and
+    brightened pictures of textures, where vectors alone cannot. chance: see the top of this file.
 
     No chaining: every member of a group is near its leader, the item with most near ones. Fewer than eight distinct items are compared by hash
     only, unless they are texts.
@@ -105,7 +110,7 @@ def near_duplicate_groups(
     n = len(x_ND)
     exact = exact_groups(hashes if hashes is not None else range(n))
     letters = None if texts is None else [plain(text) for text in texts]
-    twins = exact if letters is None else exact_groups(zip(letters, (len(text) for text in texts or ()), strict=True))
+    twins = exact if letters is None else exact_groups(letters)
     first = np.unique(twins, return_index=True)[1]
     threshold: float | None = None
     if letters is not None:
@@ -160,17 +165,19 @@ def _unit(x_ND: Vectors) -> Vectors:
 def _nearest(x_ND: Vectors, k: int) -> tuple[Index, NDArray[np.float64]]:
     """Each row's k nearest other rows, nearest first, and their Euclidean distances; memory is bounded whatever n is."""
     n = len(x_ND)
-    square_N = np.einsum("nd,nd->n", x_ND, x_ND)
+    square_N = np.einsum("nd,nd->n", x_ND, x_ND)[:, None]
+    ask_NE = np.hstack([x_ND, np.ones_like(square_N)])  # ask . key = x . y - |y|^2 / 2 grows as |x - y| shrinks
+    key_NE = np.hstack([x_ND, -square_N / 2])
     index, distance = np.empty((n, k), np.int64), np.empty((n, k), np.float64)
     for start in range(0, n, step := max(1, _CELLS // n)):
         rows = slice(start, start + step)
-        gap = square_N - 2 * (x_ND[rows] @ x_ND.T)
-        gap[np.arange(len(gap)), np.arange(start, start + len(gap))] = np.inf
-        near = np.argpartition(gap, k - 1, axis=1)[:, :k]
-        near_gap = np.take_along_axis(gap, near, 1)
-        order = np.argsort(near_gap, axis=1, kind="stable")
+        score = ask_NE[rows] @ key_NE.T
+        score[np.arange(len(score)), np.arange(start, start + len(score))] = -np.inf
+        near = np.argpartition(score, n - k, axis=1)[:, n - k :]
+        near_score = np.take_along_axis(score, near, 1)
+        order = np.argsort(-near_score, axis=1, kind="stable")
         index[rows] = np.take_along_axis(near, order, 1)
-        distance[rows] = np.sqrt((np.take_along_axis(near_gap, order, 1) + square_N[rows, None]).clip(0))
+        distance[rows] = np.sqrt((square_N[rows] - 2 * np.take_along_axis(near_score, order, 1)).clip(0))
     return index, distance
 
 
@@ -218,11 +225,25 @@ def _leading(unit_ND: Vectors) -> Vectors:
 
 
 def _alike(signatures_NS: NDArray[np.number], chance: float) -> Index:
-    """Pairs whose thumbnails stand out as alike, brightness and contrast aside; blank ones say nothing."""
-    centred = signatures_NS.astype(np.float32)
-    centred -= centred.mean(1, keepdims=True)
-    rows = np.flatnonzero(np.linalg.norm(centred, axis=1) > 0)
-    return rows[_stand_out(_unit(centred[rows]), chance)[0]]
+    """Pairs whose thumbnails stand out as alike and correlate to 0.98; brightness, contrast and smooth shading do not count.
+
+    Shading is a quadratic surface; what two pictures of one lamp on one kind of metal have in common. Blank thumbnails say nothing.
+    """
+    cells = signatures_NS.shape[1]
+    side = math.isqrt(cells)
+    if side * side != cells:
+        raise ValueError(f"a signature is a square thumbnail; {cells} values are not a square")
+    across, down = (grid.ravel() for grid in np.meshgrid(*[np.linspace(-1, 1, side)] * 2))
+    surface = np.stack([np.ones(cells), across, down, across * down, across**2, down**2], 1)
+    basis, _ = np.linalg.qr(surface.astype(np.float32))
+    grey = signatures_NS.astype(np.float32)
+    rest = grey - (grey @ basis) @ basis.T
+    rows = np.flatnonzero(np.linalg.norm(rest, axis=1) > BLANK * side)
+    unit = _unit(rest[rows])
+    pairs, _ = _stand_out(unit, chance)
+    alike = np.einsum("pd,pd->p", unit[pairs[:, 0]], unit[pairs[:, 1]]) >= THUMBNAIL_SIMILARITY
+    found: Index = rows[pairs[alike]]
+    return found
 
 
 def _near_texts(unit_ND: Vectors, letters: Sequence[str]) -> tuple[Index, NDArray[np.float64]]:
@@ -235,14 +256,21 @@ def _near_texts(unit_ND: Vectors, letters: Sequence[str]) -> tuple[Index, NDArra
     length_N = np.array([len(text) for text in letters])
     allowed = ((1 - TEXT_SIMILARITY) * length_N[pairs].max(1) + 1e-9).astype(np.int64)
     pairs = pairs[_least_edits(letters, pairs) <= allowed]
-    similarity = np.array([1 - edit_distance(letters[i], letters[j]) / max(len(letters[i]), len(letters[j]), 1) for i, j in pairs.tolist()])
+    similarity = np.array(
+        [
+            1 - edit_distance(letters[i], letters[j]) / max(len(letters[i]), len(letters[j]), 1)
+            for i, j in pairs.tolist()
+        ]
+    )
     near = similarity >= TEXT_SIMILARITY - 1e-9
     return pairs[near], similarity[near]
 
 
 def _least_edits(letters: Sequence[str], pairs: Index) -> Index:
     """A lower bound of each pair's edit distance from how often each letter occurs (letters folded into 64 kinds)."""
-    counts = np.stack([np.bincount(np.frombuffer(text.encode("utf-32-le"), np.uint32) % 64, minlength=64) for text in letters]).astype(np.int16)
+    counts = np.stack(
+        [np.bincount(np.frombuffer(text.encode("utf-32-le"), np.uint32) % 64, minlength=64) for text in letters]
+    ).astype(np.int16)
     bounds: list[Index] = []
     for start in range(0, len(pairs), 2**17):
         gap = counts[pairs[start : start + 2**17, 0]] - counts[pairs[start : start + 2**17, 1]]

@@ -25,12 +25,13 @@ Index = NDArray[np.int64]
 class Partition:
     """Positions in the data set of the training and test items, and the rule that made them in words.
 
-    `test` is None while it is still to be held out, empty when there is none.
+    `test` is None while it is still to be held out, empty when there is none; `unlabelled` counts items in neither for want of a label.
     """
 
     train: Index
     test: Index | None
     how: str
+    unlabelled: int = 0
 
     def within(self, kept: Index) -> Partition:
         """The same items by their positions in `dataset.take(kept)`; those not in `kept` are gone."""
@@ -54,13 +55,14 @@ def before_encoding(
     `shots` applies at once where the test part is known. Raises UsageError when the flags contradict each other.
     """
     labelled = np.flatnonzero(dataset.labels >= 0)
+    unlabelled = len(dataset) - len(labelled)
     if split is not None:
         if test is not None or shots is not None:
             raise UsageError("--split fixes both parts: leave out --test FRACTION and --shots, or leave out --split.")
-        train, held = load_split(split, dataset.ids, dataset.test_mask)
-        return Partition(_keep(train, labelled), _keep(held, labelled), f"given by {split}")
+        train, held = load_split(split, dataset)
+        return Partition(_keep(train, labelled), _keep(held, labelled), f"given by {split}", unlabelled)
     if dataset.test_mask is None:
-        return Partition(labelled, None, "")
+        return Partition(labelled, None, "", unlabelled)
     if test is not None:
         raise UsageError(
             f"{dataset.name} has a test part of its own ({int(dataset.test_mask.sum()):,} items); leave out --test, "
@@ -70,7 +72,7 @@ def before_encoding(
     train, how = labelled[~official], "the data's own test part"
     if shots is not None:
         train, how = _shots(dataset, train, shots, seed), f"{how}; {shots} training items a class"
-    return Partition(train, labelled[official], how)
+    return Partition(train, labelled[official], how, unlabelled)
 
 
 def after_encoding(
@@ -90,7 +92,7 @@ def after_encoding(
         how = f"the latest {fraction:.0%} held out by time"
     elif test is None and not enough_to_hold_out(dataset.labels[train]):
         learn, held = np.arange(len(train)), np.empty(0, np.int64)
-        how = "nothing held out: a class has fewer than ten items"
+        how = "nothing held out: fewer than ten items a class"
     else:
         learn, held = hold_out(dataset.labels[train], groups[train], fraction, np.random.default_rng(seed))
         how = f"{fraction:.0%} held out, stratified"
@@ -99,11 +101,11 @@ def after_encoding(
     chosen = train[learn]
     if shots is not None:
         chosen, how = _shots(dataset, chosen, shots, seed), f"{how}; {shots} training items a class"
-    return Partition(chosen, train[held], how)
+    return replace(partition, train=chosen, test=train[held], how=how)
 
 
 def _shots(dataset: Dataset, train: Index, shots: int, seed: int) -> Index:
-    kept: Index = train[take_shots(dataset.labels[train], shots, seed)]
+    kept: Index = train[take_shots(dataset.labels[train], shots, seed, dataset.classes)]
     return kept
 
 

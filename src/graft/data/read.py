@@ -23,7 +23,7 @@ from graft.data.dataset import Content, Dataset, ImageSource, Items, assemble, c
 from graft.data.folders import read_folder, read_zip
 from graft.data.images import SUFFIXES
 from graft.data.named import read_named
-from graft.data.tables import TABLE_SUFFIXES, Row, Table, broken, decode_text, open_table
+from graft.data.tables import TABLE_SUFFIXES, Row, Table, broken, decode_text, mend, open_table
 from graft.errors import DataError, MissingError, UsageError, unknown
 from graft.results import Fault
 
@@ -317,4 +317,4 @@ def _note_encoding(items: Items, foreign: Sequence[str], unicode_rows: int) -> N
 
 def _shown(cell: object) -> str:
     text = str(cell)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return mend(text if len(text) <= 80 else text[:77] + "...")

@@ -46,7 +46,7 @@ class Table:
     """A table that has been looked at. `names` are its columns ("0", "1", .. without a header), `sample` the cells of its first rows.
 
     `rows(wanted)` reads it all; every row's cells are those of the columns at the positions `wanted`. `typed` when cells carry
-    types (JSON, Parquet) and are not all words. After reading, `notes` tells what was guessed about the file.
+    types (JSON, Parquet) and are not all words. `notes` tells what was guessed about the file (delimiter, no header).
     """
 
     path: Path

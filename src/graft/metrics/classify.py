@@ -20,13 +20,13 @@ SMALLEST_PROBABILITY = 1e-15  # keeps the log loss of a certain and wrong answer
 
 @dataclass(frozen=True)
 class PerClass:
-    """Precision, recall and F1 of each class in [0, 1], NaN where undefined; `true_C` and `predicted_C` count items."""
+    """Precision, recall and F1 of each class in [0, 1], NaN where undefined; `true` and `predicted` count items; all (C,)."""
 
-    precision_C: Floats
-    recall_C: Floats
-    f1_C: Floats
-    true_C: Codes
-    predicted_C: Codes
+    precision: Floats
+    recall: Floats
+    f1: Floats
+    true: Codes
+    predicted: Codes
 
 
 def accuracy(labels_N: Codes, predicted_N: Codes) -> float:
@@ -48,13 +48,15 @@ def per_class(confusion_CC: Codes) -> PerClass:
     right_C = np.diag(confusion_CC).astype(np.float64)
     true_C, predicted_C = confusion_CC.sum(1), confusion_CC.sum(0)
     with np.errstate(invalid="ignore"):
-        return PerClass(right_C / predicted_C, right_C / true_C, 2 * right_C / (true_C + predicted_C), true_C, predicted_C)
+        return PerClass(
+            right_C / predicted_C, right_C / true_C, 2 * right_C / (true_C + predicted_C), true_C, predicted_C
+        )
 
 
 def macro_f1(labels_N: Codes, predicted_N: Codes) -> float:
     """Unweighted mean of the classes' F1, over the classes that occur among the labels or the predictions (as scikit-learn does)."""
     n_classes = int(max(labels_N.max(), predicted_N.max())) + 1
-    return float(np.nanmean(per_class(confusion(labels_N, predicted_N, n_classes)).f1_C))
+    return float(np.nanmean(per_class(confusion(labels_N, predicted_N, n_classes)).f1))
 
 
 def item_losses(labels_N: Codes, probabilities_NC: NDArray[np.floating]) -> Floats:

@@ -96,7 +96,9 @@ def score_with_intervals(
         "accuracy": right,
         "macro_f1": Interval(values[0], f1_low, f1_high, n),
         "log_loss": Interval(values[1], loss_low, loss_high, n),
-        "ece": Interval(values[2], 0.0 if calibrated else max(0.0, values[2] - deviation), min(1.0, values[2] + deviation), n),
+        "ece": Interval(
+            values[2], 0.0 if calibrated else max(0.0, values[2] - deviation), min(1.0, values[2] + deviation), n
+        ),
     }
 
 
@@ -129,7 +131,9 @@ def _normal_quantile(level: float) -> float:
     return float(ndtri((1 + level) / 2))
 
 
-def _additive_columns(labels_N: Codes, predicted_N: Codes, probabilities_NC: NDArray[np.floating]) -> NDArray[np.float32]:
+def _additive_columns(
+    labels_N: Codes, predicted_N: Codes, probabilities_NC: NDArray[np.floating]
+) -> NDArray[np.float32]:
     """Columns whose sums over items give every score: true, predicted and both by class; right minus confidence by bin; loss."""
     n, n_classes = probabilities_NC.shape
     item_N, right_N = np.arange(n), labels_N == predicted_N

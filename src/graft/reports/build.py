@@ -26,18 +26,22 @@ LARGEST_PICTURE = 8_000  # letters of one picture's data URI; some 240 are shown
 
 def fit_report(result: FitResult, evidence: Evidence) -> str:
     """The report of a fit: one HTML page below 5 MB at any size of data, readable offline, on a phone and on paper."""
-    page = _environment().get_template("fit.html").render(
-        result=result,
-        evidence=evidence,
-        verdict=verdict(result),
-        ladder=ladder(result),
-        confusion=confusion_view(result.confusion) if result.confusion else None,
-        classes=worst_first(result.per_class),
-        cases=class_cases(result, evidence),
-        map=vector_map(evidence.map, evidence.map_method, result.per_class),
-        reliabilities=reliabilities(result.calibration) if result.calibration else (),
-        doubts=doubts(result, evidence),
-        times=time_parts(result.seconds),
+    page = (
+        _environment()
+        .get_template("fit.html")
+        .render(
+            result=result,
+            evidence=evidence,
+            verdict=verdict(result),
+            ladder=ladder(result),
+            confusion=confusion_view(result.confusion) if result.confusion else None,
+            classes=worst_first(result.per_class),
+            cases=class_cases(result, evidence),
+            map=vector_map(evidence.map, evidence.map_method, result.per_class),
+            reliabilities=reliabilities(result.calibration) if result.calibration else (),
+            doubts=doubts(result, evidence),
+            times=time_parts(result.seconds),
+        )
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold bytes that are no letters
 

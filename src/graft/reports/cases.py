@@ -39,7 +39,11 @@ class Doubt:
 def class_cases(result: FitResult, evidence: Evidence) -> tuple[ClassCases, ...]:
     """The twenty classes with most errors, those first; five items of each kind."""
     rows = {row.name: row for row in result.per_class}
-    names = [name for name in dict.fromkeys([*rows, *evidence.right, *evidence.wrong]) if evidence.right.get(name) or evidence.wrong.get(name)]
+    names = [
+        name
+        for name in dict.fromkeys([*rows, *evidence.right, *evidence.wrong])
+        if evidence.right.get(name) or evidence.wrong.get(name)
+    ]
     cases = []
     for name in names:
         row = rows.get(name)
@@ -56,7 +60,15 @@ def doubts(result: FitResult, evidence: Evidence) -> tuple[Doubt, ...]:
     for s in result.suspects[:MOST_DOUBTS]:
         example = shown.get(s.item)
         found.append(
-            Doubt(s.item, s.given, s.suggested, s.p_given, s.p_suggested, example.text if example else "", example.picture if example else "")
+            Doubt(
+                s.item,
+                s.given,
+                s.suggested,
+                s.p_given,
+                s.p_suggested,
+                example.text if example else "",
+                example.picture if example else "",
+            )
         )
     return tuple(found)
 

@@ -46,7 +46,9 @@ def _position(value: float, low: float, high: float, log: bool, upward: bool) ->
     return round(100 * (1 - share if upward else share), 2)
 
 
-def _axis(low: float, high: float, marks: Iterable[float], words: Words, *, log: bool = False, upward: bool = False) -> Axis:
+def _axis(
+    low: float, high: float, marks: Iterable[float], words: Words, *, log: bool = False, upward: bool = False
+) -> Axis:
     ticks = tuple(Tick(_position(m, low, high, log, upward), words(m)) for m in marks)
     return Axis(low, high, log, upward, ticks)
 
@@ -63,8 +65,8 @@ def linear_axis(values: Iterable[float], words: Words, *, lowest: float, highest
 
 
 def _round_step(rough: float) -> float:
-    power = 10 ** math.floor(math.log10(rough))
-    return next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
 
 
 def time_axis(values: Iterable[float]) -> Axis:
@@ -110,7 +112,12 @@ def reliability(title: str, rows: Sequence[tuple[float, float, int]]) -> Reliabi
     x, y = _axis(0, 1, marks, words), _axis(0, 1, marks, words, upward=True)
     total = sum(n for _, _, n in rows) or 1
     bins = tuple(
-        Bin(x.at(sure), y.at(right), round(2.5 + 9 * math.sqrt(n / total), 1), f"{n} items: {percent(sure)} sure, {percent(right)} right")
+        Bin(
+            x.at(sure),
+            y.at(right),
+            round(2.5 + 9 * math.sqrt(n / total), 1),
+            f"{n} items: {percent(sure)} sure, {percent(right)} right",
+        )
         for sure, right, n in sorted(rows)
         if n > 0
     )

@@ -6,11 +6,14 @@ Legend: C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graft.results import Confusion
+
+Number = TypeVar("Number", np.int64, np.float64)
 
 MOST_IN_FULL = 25
 MOST_PAIRS = 15
@@ -77,7 +80,7 @@ def confusion_view(confusion: Confusion) -> ConfusionView:
     )
 
 
-def _off_diagonal(array_CC: NDArray[np.generic]) -> NDArray[np.generic]:
+def _off_diagonal(array_CC: NDArray[Number]) -> NDArray[Number]:
     """A copy with zeros on the diagonal."""
     copy = array_CC.copy()
     np.fill_diagonal(copy, 0)
@@ -89,14 +92,18 @@ def _pairs(classes: tuple[str, ...], counts_CC: NDArray[np.int64], share_CC: NDA
     true, predicted = np.nonzero(_off_diagonal(counts_CC))
     order = np.lexsort((-share_CC[true, predicted], -counts_CC[true, predicted]))[:MOST_PAIRS]
     return tuple(
-        Pair(classes[t], classes[p], int(counts_CC[t, p]), float(share_CC[t, p])) for t, p in zip(true[order], predicted[order], strict=True)
+        Pair(classes[t], classes[p], int(counts_CC[t, p]), float(share_CC[t, p]))
+        for t, p in zip(true[order], predicted[order], strict=True)
     )
 
 
 def _cells(counts_CC: NDArray[np.int64], share_CC: NDArray[np.float64]) -> tuple[tuple[Cell, ...], ...]:
     """Right cells are shaded by their share, wrong ones by the root of it, so that a few errors are seen beside many hits."""
     return tuple(
-        tuple(Cell(int(n), float(share), round(float(share if t == p else share**0.5), 3), t == p) for p, (n, share) in enumerate(zip(*row, strict=True)))
+        tuple(
+            Cell(int(n), float(share), round(float(share if t == p else share**0.5), 3), t == p)
+            for p, (n, share) in enumerate(zip(*row, strict=True))
+        )
         for t, row in enumerate(zip(counts_CC, share_CC, strict=True))
     )
 
@@ -116,11 +123,16 @@ def _compact(share_CC: NDArray[np.float64]) -> Compact:
     )
 
 
-def _squares(true: NDArray[np.intp], predicted: NDArray[np.intp], shade: NDArray[np.float64], side: float) -> tuple[str, ...]:
+def _squares(
+    true: NDArray[np.intp], predicted: NDArray[np.intp], shade: NDArray[np.float64], side: float
+) -> tuple[str, ...]:
     """One path for each level of shade: squares centred on (predicted, true)."""
     level = np.clip(np.ceil(shade * LEVELS).astype(int) - 1, 0, LEVELS - 1)
     off, size = (1 - side) / 2, f"{side:g}"
     return tuple(
-        "".join(f"M{p + off:g} {t + off:g}h{size}v{size}h-{size}z" for t, p in zip(true[level == k].tolist(), predicted[level == k].tolist(), strict=True))
+        "".join(
+            f"M{p + off:g} {t + off:g}h{size}v{size}h-{size}z"
+            for t, p in zip(true[level == k].tolist(), predicted[level == k].tolist(), strict=True)
+        )
         for k in range(LEVELS)
     )

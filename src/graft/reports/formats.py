@@ -14,7 +14,10 @@ NONE = "\u2013"
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """A share in 0..1 as a percentage; a whole 0 or 100 without decimals."""
+    """A share in 0..1 as a percentage; what only rounds to 0 or 100 is said to be below or above the last step before it."""
+    step = 10.0**-digits
+    if 0 < value < 1 and not step / 2 <= 100 * value < 100 - step / 2:
+        return f"<{step:.{digits}f}{NARROW}%" if value < 0.5 else f">{100 - step:.{digits}f}{NARROW}%"
     return f"{_percentage(value, digits)}{NARROW}%"
 
 
@@ -44,7 +47,7 @@ def seconds(value: float) -> str:
     if value < 0.9995:
         return f"{1000 * value:.0f}{NARROW}ms"
     if value < 99.95:
-        return f"{value:.1f}{NARROW}s" if value < 9.95 or value % 1 > 0.05 else f"{value:.0f}{NARROW}s"
+        return f"{value:.1f}{NARROW}s"
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:
         return f"{minutes}{NARROW}min" + (f" {rest}{NARROW}s" if rest else "")

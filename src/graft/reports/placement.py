@@ -8,7 +8,14 @@ from dataclasses import dataclass
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 LETTER, LINE, MARK = 6.4, 13.0, 6.0  # width of a letter, height of a line, half a mark, in pixels
-SIDES = ((11.0, 4.0, "start"), (-11.0, 4.0, "end"), (10.0, -9.0, "start"), (10.0, 17.0, "start"), (-10.0, -9.0, "end"), (-10.0, 17.0, "end"))
+SIDES = (
+    (11.0, 4.0, "start"),
+    (-11.0, 4.0, "end"),
+    (10.0, -9.0, "start"),
+    (10.0, 17.0, "start"),
+    (-10.0, -9.0, "end"),
+    (-10.0, 17.0, "end"),
+)
 
 
 @dataclass(frozen=True)

@@ -64,14 +64,24 @@ def vector_map(points: Sequence[MapPoint], method: str, rows: Sequence[ClassRow]
         return None
     points = sorted(points, key=lambda p: p.label != p.predicted)
     colours = _colours(points, rows)
-    codes = {name: code for code, name in enumerate(dict.fromkeys(name for p in points for name in (p.label, p.predicted)))}
+    codes = {
+        name: code for code, name in enumerate(dict.fromkeys(name for p in points for name in (p.label, p.predicted)))
+    }
     numbers = Counter(p.label for p in points)
     classes = tuple(Entry(codes[name], name, colours.get(name), numbers[name]) for name in sorted(numbers))
     aspect, places = _fitted(points)
-    dots = tuple(Dot(x, y, colours.get(p.label), p.label != p.predicted) for p, (x, y) in zip(points, places, strict=True))
+    dots = tuple(
+        Dot(x, y, colours.get(p.label), p.label != p.predicted) for p, (x, y) in zip(points, places, strict=True)
+    )
     every = -(-sum(len(p.picture) for p in points) // MOST_PICTURE_BYTES) or 1
     said = [
-        [codes[p.label], codes[p.predicted], cut(p.item, ITEM_LETTERS), cut(p.text, TEXT_LETTERS), _picture(p) if i % every == 0 else ""]
+        [
+            codes[p.label],
+            codes[p.predicted],
+            cut(p.item, ITEM_LETTERS),
+            cut(p.text, TEXT_LETTERS),
+            _picture(p) if i % every == 0 else "",
+        ]
         for i, p in enumerate(points)
     ]
     data = {"classes": [cut(name, TEXT_LETTERS) for name in codes], "points": said}

@@ -5,7 +5,8 @@ Legend: N items, D dims, C classes, K classes of a picture encoder's own classif
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from graft.heads.zero_shot import BridgeHead, ZeroShotHead
 
 Settings = Mapping[str, Any]
 IMBALANCE = 2.0  # from this ratio of the largest to the smallest class on, heads are also tried with balanced classes
+PENALTIES = (1.0, 0.1, 0.3, 3.0, 10.0, 30.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -62,37 +64,101 @@ class Strategy(Protocol):
     def rung(self) -> int:
         """Its place on the ladder, the cheapest is 0."""
 
-    @property
-    def needs_labels(self) -> bool:
-        """False when nothing is learned from labels."""
-
     def refusal(self, task: Task, counts_C: IntArray) -> str | None:
         """Why it cannot run with `counts_C` labelled items a class, or None."""
 
-    def settings(self, task: Task, counts_C: IntArray) -> tuple[Settings, ...]:
-        """What it tries, at least one; plain JSON. The first is its default where nothing can be measured."""
+    def settings(self, counts_C: IntArray) -> tuple[Settings, ...]:
+        """What it tries, at least one, as plain JSON. The first is its default where nothing can be measured."""
 
     def fit_path(self, x_ND: Any, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
         """One fitted head for each of `settings`, in their order; work is shared between them."""
 
 
-def _few_classes(counts_C: IntArray) -> str | None:
-    seen = int((np.asarray(counts_C) > 0).sum())
-    return None if seen >= 2 else f"it learns from labelled items of two classes or more, and there is {seen or 'none'}"
+Fit = Callable[[FloatArray, IntArray, Task, Sequence[Settings]], list[Head]]
 
 
-def _nameless(task: Task) -> str | None:
-    if task.names_CD is not None:
+@dataclass(frozen=True)
+class Frozen:
+    """A head on vectors that stay as they are: `fit` makes one head for each setting of `grid`.
+
+    `named` heads need vectors of the class names, `learns` is False where labels are not looked at, `weighs` says that the head
+    can give classes of different size the same weight.
+    """
+
+    name: str
+    rung: int
+    fit: Fit
+    grid: tuple[Settings, ...]
+    named: bool = False
+    learns: bool = True
+    weighs: bool = False
+
+    def refusal(self, task: Task, counts_C: IntArray) -> str | None:
+        """Why it cannot run: no names in the items' space, or labels of fewer than two classes."""
+        if self.named and task.names_CD is None:
+            return (
+                "it needs vectors of the class names beside those of the items, and this encoder knows nothing of words"
+            )
+        seen = int(np.count_nonzero(counts_C))
+        if self.learns and seen < 2:
+            return f"it learns from labelled items of at least two classes, and there are labels of {seen or 'none'}"
         return None
-    return "it needs vectors of the class names beside the items, and this encoder knows nothing of words"
+
+    def settings(self, counts_C: IntArray) -> tuple[Settings, ...]:
+        """The grid, and the same with balanced classes where that is possible and the classes differ much in size."""
+        seen_C = np.asarray(counts_C)[np.asarray(counts_C) > 0]
+        if not self.weighs or seen_C.max() < IMBALANCE * seen_C.min():
+            return self.grid
+        return self.grid + tuple({**setting, "balanced": True} for setting in self.grid)
+
+    def fit_path(self, x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
+        """One head a setting; vectors (N, D) float32, labels in 0..C-1."""
+        return self.fit(x_ND, y_N, task, settings)
 
 
-def _with_balance(settings: tuple[Settings, ...], counts_C: IntArray) -> tuple[Settings, ...]:
-    """The settings, and the same with balanced classes where the classes differ much in size."""
-    counts_C = np.asarray(counts_C)[np.asarray(counts_C) > 0]
-    if counts_C.max() < IMBALANCE * counts_C.min():
-        return settings
-    return settings + tuple({**s, "balanced": True} for s in settings)
+def _zero_shot(x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
+    """The nearest class name; pictures without a text tower are scored over the class-name bridge."""
+    head: Head = ZeroShotHead(_names(task))
+    if task.bridge is not None:
+        head = BridgeHead(task.bridge.weight, task.bridge.bias, task.bridge.cosines_CK)
+    return [head.fit(x_ND, y_N, task.n_classes) for _ in settings]
+
+
+def _prototypes(x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
+    """The nearest class mean."""
+    return [prototypes.PrototypeHead(**s).fit(x_ND, y_N, task.n_classes) for s in settings]
+
+
+def _named_prototypes(x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
+    """Class means that start from the class name, counted as `name_weight` examples."""
+    weights = tuple(s["name_weight"] for s in settings)
+    return [*prototypes.fit_path(x_ND, y_N, task.n_classes, names_CD=_names(task), name_weights=weights)]
+
+
+def _neighbours(x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
+    """A vote of the k nearest items."""
+    return [*neighbours.fit_path(x_ND, y_N, task.n_classes, ks=tuple(s["k"] for s in settings))]
+
+
+def _linear_probe(x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
+    """Multinomial logistic regression along its penalty; with `name_weight`, each class's name is an example of that weight."""
+
+    def path(values: Sequence[tuple[Any, ...]], fixed: Settings) -> Sequence[Head]:
+        names_CD = _names(task) if "name_weight" in fixed else None
+        cs = tuple(c for (c,) in values)
+        return linear.fit_path(x_ND, y_N, task.n_classes, cs=cs, names_CD=names_CD, **fixed)
+
+    return _along(("c",), settings, path)
+
+
+def _kernel_probe(x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
+    """Ridge regression on the classes in the space of an RBF kernel."""
+
+    def path(values: Sequence[tuple[Any, ...]], fixed: Settings) -> Sequence[Head]:
+        pairs = tuple((gamma, ridge) for gamma, ridge in values)
+        return kernel.fit_path(x_ND, y_N, task.n_classes, settings=pairs, **fixed)
+
+    return _along(("gamma", "ridge"), settings, path)
 
 
 def _names(task: Task) -> FloatArray:
@@ -100,98 +166,70 @@ def _names(task: Task) -> FloatArray:
     return task.names_CD
 
 
-@dataclass(frozen=True)
-class ZeroShot:
-    """The nearest class name; no label is learned from. Pictures without a text tower are scored over the class-name bridge."""
-
-    name: str = "zero-shot"
-    rung: int = 0
-    needs_labels: bool = False
-
-    def refusal(self, task: Task, counts_C: IntArray) -> str | None:
-        return _nameless(task)
-
-    def settings(self, task: Task, counts_C: IntArray) -> tuple[Settings, ...]:
-        return ({},)
-
-    def fit_path(self, x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
-        bridge = task.bridge
-        heads: list[Head] = []
-        for _ in settings:
-            head = ZeroShotHead(_names(task)) if bridge is None else BridgeHead(bridge.weight, bridge.bias, bridge.cosines_CK)
-            heads.append(head.fit(x_ND, y_N, task.n_classes))
-        return heads
+def _along(
+    keys: tuple[str, ...],
+    settings: Sequence[Settings],
+    path: Callable[[Sequence[tuple[Any, ...]], Settings], Sequence[Head]],
+) -> list[Head]:
+    """Heads in the order of `settings`; those that differ in `keys` alone are fitted together by `path(values of keys, the rest)`."""
+    together: dict[tuple[tuple[str, Any], ...], list[int]] = {}
+    for place, setting in enumerate(settings):
+        fixed = tuple(sorted((k, v) for k, v in setting.items() if k not in keys))
+        together.setdefault(fixed, []).append(place)
+    heads: dict[int, Head] = {}
+    for fixed, places in together.items():
+        values = [tuple(settings[place][key] for key in keys) for place in places]
+        heads.update(zip(places, path(values, dict(fixed)), strict=True))
+    return [heads[place] for place in range(len(settings))]
 
 
-@dataclass(frozen=True)
-class Prototypes:
-    """The nearest class mean in the three normalisations of SimpleShot (Wang et al. 2019)."""
-
-    name: str = "prototypes"
-    rung: int = 1
-    needs_labels: bool = True
-
-    def refusal(self, task: Task, counts_C: IntArray) -> str | None:
-        return _few_classes(counts_C)
-
-    def settings(self, task: Task, counts_C: IntArray) -> tuple[Settings, ...]:
-        return tuple({"normalisation": n} for n in ("L2N", "CL2N", "UN"))
-
-    def fit_path(self, x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
-        return [prototypes.PrototypeHead(**s).fit(x_ND, y_N, task.n_classes) for s in settings]
+def _grid(**axes: Sequence[Any]) -> tuple[Settings, ...]:
+    """Every combination of the axes' values, the last axis fastest."""
+    return tuple(dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
 
 
-@dataclass(frozen=True)
-class NamedPrototypes:
-    """Class means that start from the class name: normalise(sum of examples + weight * name), so that a name counts as `weight` examples."""
+_LADDER = (
+    Frozen("zero-shot", 0, _zero_shot, ({},), named=True, learns=False),
+    Frozen("prototypes", 1, _prototypes, _grid(normalisation=("L2N", "CL2N", "UN"))),
+    Frozen("named-prototypes", 2, _named_prototypes, _grid(name_weight=(6.0, 1.0, 2.0, 4.0, 8.0, 16.0)), named=True),
+    Frozen("neighbours", 3, _neighbours, _grid(k=(10, 1, 3, 5, 20))),
+    Frozen("linear-probe", 4, _linear_probe, _grid(c=PENALTIES), weighs=True),
+    Frozen("named-linear-probe", 5, _linear_probe, _grid(name_weight=(8.0, 2.0), c=PENALTIES), named=True, weighs=True),
+    Frozen("kernel-probe", 6, _kernel_probe, _grid(gamma=(0.5, 1.5), ridge=(0.1, 1.0)), weighs=True),
+)
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _LADDER}
 
-    name: str = "named-prototypes"
-    rung: int = 2
-    needs_labels: bool = True
-
-    def refusal(self, task: Task, counts_C: IntArray) -> str | None:
-        return _nameless(task) or _few_classes(counts_C)
-
-    def settings(self, task: Task, counts_C: IntArray) -> tuple[Settings, ...]:
-        return tuple({"name_weight": w} for w in (6.0, 1.0, 2.0, 4.0, 8.0, 16.0))
-
-    def fit_path(self, x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
-        weights = tuple(s["name_weight"] for s in settings)
-        return [*prototypes.fit_path(x_ND, y_N, task.n_classes, names_CD=_names(task), name_weights=weights)]
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """A vote of the k nearest items."""
-
-    name: str = "neighbours"
-    rung: int = 3
-    needs_labels: bool = True
-
-    def refusal(self, task: Task, counts_C: IntArray) -> str | None:
-        return _few_classes(counts_C)
-
-    def settings(self, task: Task, counts_C: IntArray) -> tuple[Settings, ...]:
-        return tuple({"k": k} for k in (10, 1, 3, 5, 20))
-
-    def fit_path(self, x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
-        return [*neighbours.fit_path(x_ND, y_N, task.n_classes, ks=tuple(s["k"] for s in settings))]
+_HEADS: dict[str, type[Head]] = {
+    "prototypes": prototypes.PrototypeHead,
+    "named-prototypes": prototypes.PrototypeHead,
+    "neighbours": neighbours.NeighbourHead,
+    "linear-probe": linear.LinearHead,
+    "named-linear-probe": linear.LinearHead,
+    "kernel-probe": kernel.KernelHead,
+}
 
 
-@dataclass(frozen=True)
-class LinearProbe:
-    """Multinomial logistic regression along its L2 penalty; `named`: with each class name as an example of some weight."""
+def strategies_named(names: Sequence[str] | None) -> tuple[Strategy, ...]:
+    """The strategies of these names, cheapest rung first; all for None. Raises UsageError for an unknown name or for none at all."""
+    if names is None:
+        return tuple(STRATEGIES.values())
+    if not names:
+        raise UsageError(f"No strategy is named. Allowed: {', '.join(STRATEGIES)}.")
+    for name in names:
+        if name not in STRATEGIES:
+            raise UsageError(unknown("Strategy", name, STRATEGIES))
+    return tuple(strategy for name, strategy in STRATEGIES.items() if name in names)
 
-    name: str = "linear-probe"
-    rung: int = 4
-    named: bool = False
-    needs_labels: bool = True
 
-    def refusal(self, task: Task, counts_C: IntArray) -> str | None:
-        return (_nameless(task) if self.named else None) or _few_classes(counts_C)
+def head_from_state(strategy: str, arrays: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> Head:
+    """The head that `Head.state` described, of the kind `strategy` makes.
 
-    def settings(self, task: Task, counts_C: IntArray) -> tuple[Settings, ...]:
-        return ()
-
-    def fit_path(self, x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
-        return []
+    Raises ModelError when the strategy is unknown or its arrays or configuration are not what the head wrote.
+    """
+    if strategy not in STRATEGIES:
+        raise ModelError(unknown("The model's strategy", strategy, STRATEGIES))
+    kind = _HEADS.get(strategy, BridgeHead if "cosines" in arrays else ZeroShotHead)
+    try:
+        return kind.from_state(arrays, config)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ModelError(f"The model's {strategy} head cannot be rebuilt: {error!r}.") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
-from pathlib import Path
 
 from graft import settings
 from graft.errors import GraftError
@@ -97,12 +96,8 @@ def _torchvision() -> tuple[Check, ...]:
 
 
 def _processor() -> Check:
-    name = platform.processor() or platform.machine()
-    described = Path("/proc/cpuinfo")
-    if described.is_file():
-        lines = described.read_text(errors="replace").splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    return Check("processor", "ok", f"{name}, {settings.threads()} threads, GRAFT_DEVICE={settings.device()}")
+    detail = f"{settings.processor()}, {settings.threads()} threads, GRAFT_DEVICE={settings.device()}"
+    return Check("processor", "ok", detail)
 
 
 def _formats() -> Check:

@@ -45,7 +45,7 @@ def fit(
     from graft.fitting import Stopwatch, check_flags, choose, command_line, encode_items, free_folder, prove, publish
 
     watch = Stopwatch(budget)
-    check_flags(metric=metric, coverage=coverage, shots=shots, folds=folds, strategies=strategies)
+    check_flags(metric=metric, coverage=coverage, shots=shots, folds=folds)
     held, fraction = _test_part(test)
     column = None if group in ("auto", "none") else group
     with watch.part("read"):
