@@ -1,6 +1,6 @@
 """How fast the encode engine is, as ratios to what people use instead, measured in turn in one run; and how much memory it takes.
 
-    python bench/encode.py [text] [photos] [memory] [--rounds 5] [--many 20000]
+    python bench/encode.py [text] [photos] [memory] [--rounds 5] [--many 10000]
 
 Prints tables and writes bench/results/encode.json. Texts are SciFact's titles and abstracts where `GRAFT_DATA` has them, photos are
 Flickr8k's, else both are generated. Times are wall clock; beside them stands the ratio of processor seconds, which other work on the
@@ -356,7 +356,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Benchmarks of the encode engine.")
     parser.add_argument("parts", nargs="*", help="text, photos, memory; default: all")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--many", type=int, default=20_000, help="small pictures for the memory benchmark")
+    parser.add_argument("--many", type=int, default=10_000, help="small pictures for the memory benchmark")
     asked = parser.parse_args()
     parts = asked.parts or ["text", "photos", "memory"]
     done: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}

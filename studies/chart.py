@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555", "#000000")  # Okabe and Ito: told apart by all
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#555555",
+    "#000000",
+)  # Okabe and Ito: told apart by all
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 570, 48, 360  # the plot's edges; the legend stands to its right
 
@@ -52,7 +61,9 @@ def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
     parts = [_text(LEFT, 24, title, size=15, anchor="start", weight="600")]
     for tick in ticks:
         parts.append(f'<line x1="{LEFT}" x2="{RIGHT}" y1="{at_y(tick):.1f}" y2="{at_y(tick):.1f}" stroke="#dddddd"/>')
-        parts.append(_text(LEFT - 8, at_y(tick) + 4, f"{100 * tick:.4g} %" if y.percent else f"{tick:.4g}", anchor="end"))
+        parts.append(
+            _text(LEFT - 8, at_y(tick) + 4, f"{100 * tick:.4g} %" if y.percent else f"{tick:.4g}", anchor="end")
+        )
     for value, words in (x.ticks or {v: f"{v:g}" for v in xs}).items():
         parts.append(_text(at_x(value), BOTTOM + 20, words))
     parts.append(_text((LEFT + RIGHT) / 2, BOTTOM + 46, x.label, size=13))
@@ -63,7 +74,9 @@ def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
         parts += _drawn(line, colour, at_x, at_y)
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""
         row = TOP + 12 + 22 * number
-        parts.append(f'<line x1="{RIGHT + 14}" x2="{RIGHT + 40}" y1="{row}" y2="{row}" stroke="{colour}" stroke-width="2.5"{dash}/>')
+        parts.append(
+            f'<line x1="{RIGHT + 14}" x2="{RIGHT + 40}" y1="{row}" y2="{row}" stroke="{colour}" stroke-width="2.5"{dash}/>'
+        )
         parts.append(_text(RIGHT + 46, row + 4, line.name, anchor="start"))
     body = "\n".join(parts)
     return (

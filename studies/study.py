@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Study:
-    """A question and the way to its answer. `expected` bounds numbers by their path, "layers.last.accuracy.value"; so does `expected_quick`."""
+    """A question and the way to its answer. `expected` bounds numbers by their path, "layers > last layer > accuracy > value"; so does `expected_quick`."""
 
     name: str
     title: str
@@ -107,7 +107,7 @@ def checks(numbers: Numbers, bounds: Mapping[str, Range]) -> list[dict[str, Any]
     found = []
     for path, (low, high) in bounds.items():
         value: Any = numbers
-        for key in path.split("."):
+        for key in path.split(" > "):
             value = value[key]
         found.append({"number": path, "value": value, "low": low, "high": high, "ok": bool(low <= value <= high)})
     return found
@@ -137,7 +137,13 @@ def page_text(study: Study, result: Mapping[str, Any], page: Page) -> str:
         "What was drawn, the seeds and the raw values are in [result.json](result.json)."
     ]
     if result["checks"]:
-        lines += ["", "Expected, or the study's test fails:", "", _row(["number", "value", "from", "to"]), _row(["---"] * 4)]
+        lines += [
+            "",
+            "Expected, or the study's test fails:",
+            "",
+            _row(["number", "value", "from", "to"]),
+            _row(["---"] * 4),
+        ]
         lines += [_row([c["number"], *(f"{c[k]:.4g}" for k in ("value", "low", "high"))]) for c in result["checks"]]
     return "\n".join(lines) + "\n"
 
@@ -166,6 +172,13 @@ def over_seeds(values: Sequence[float]) -> Interval:
     return mean_interval(list(values))
 
 
+def share_over_seeds(values: Sequence[float]) -> Interval:
+    """`over_seeds` for shares: the interval ends at 0 and 1."""
+    mean = over_seeds(values)
+    low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (mean.low, mean.high))
+    return replace(mean, low=low, high=high)
+
+
 def write_index() -> None:
     """Pages of all recorded results, and the table of `studies/README.md`, written again."""
     rows = [_row(["study", "question", "answer", "command"]), _row(["---"] * 4)]
@@ -174,7 +187,9 @@ def write_index() -> None:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         write_page(study, result, folder)
         answer = study.present(result["numbers"]).answer
-        rows.append(_row([f"[{study.title}](results/{study.name}/README.md)", study.question, answer, f"`{result['command']}`"]))
+        rows.append(
+            _row([f"[{study.title}](results/{study.name}/README.md)", study.question, answer, f"`{result['command']}`"])
+        )
     index = HERE / "README.md"
     before, _, rest = index.read_text(encoding="utf-8").partition(MARKS[0])
     after = rest.partition(MARKS[1])[2]
@@ -206,7 +221,7 @@ def main(study: Study) -> None:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
 if __name__ == "__main__":

@@ -10,13 +10,25 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from studies.chart import Axis, Line, line_chart
+from studies.study import (
+    Numbers,
+    Page,
+    Setting,
+    Study,
+    Table,
+    ends,
+    main,
+    over_seeds,
+    percent,
+    points,
+    share_over_seeds,
+)
 
 import graft
 from graft.data.dataset import Dataset
 from graft.data.read import read
 from graft.data.splits import take_shots
-from studies.chart import Axis, Line, line_chart
-from studies.study import Numbers, Page, Setting, Study, Table, about, ends, main, over_seeds, percent, points
 
 BLOCKS = (0, 2, 4, 7, 10, 13, 15)  # of sixteen; the last ones of each change in width
 LAST = "efficientnet-lite0"
@@ -25,7 +37,7 @@ LAST = "efficientnet-lite0"
 def layers(setting: Setting) -> dict[str, str]:
     """Name -> encoder reference, from the pixels up."""
     if setting.quick:
-        return {"pixels": "pixels:16", "block 4": f"layer:{LAST}:_blocks.4", "last layer": LAST}
+        return {"pixels": "pixels:16", "block 2": f"layer:{LAST}:_blocks.2", "last layer": LAST}
     inner = {f"block {n}": f"layer:{LAST}:_blocks.{n}" for n in BLOCKS}
     return {"pixels": "pixels:32", **inner, "last layer": LAST}
 
@@ -33,7 +45,7 @@ def layers(setting: Setting) -> dict[str, str]:
 def draw_split(dataset: Dataset, setting: Setting, seed: int, path: Path) -> None:
     """Training items drawn by the seed; the test items are the same for all seeds."""
     official = dataset.test_mask if dataset.test_mask is not None else np.arange(len(dataset)) % 3 == 0
-    shots, tested = (20, 10) if setting.quick else (200, 200)
+    shots, tested = (10, 5) if setting.quick else (200, 200)
     train = np.flatnonzero(~official)[take_shots(dataset.labels[~official], shots, seed)]
     test = [np.flatnonzero(official & (dataset.labels == c))[:tested] for c in range(len(dataset.classes))]
     ids = {"train": [dataset.ids[i] for i in train], "test": [dataset.ids[i] for i in np.concatenate(test)]}
@@ -52,7 +64,14 @@ def measure(setting: Setting) -> Numbers:
             for name, reference in layers(setting).items():
                 out = Path(folder) / f"{name} {seed}"
                 result = graft.fit(
-                    data, encoder=[reference], strategies="linear-probe", split=split, group="none", folds=3, seed=seed, out=out
+                    data,
+                    encoder=[reference],
+                    strategies="linear-probe",
+                    split=split,
+                    group="none",
+                    folds=3,
+                    seed=seed,
+                    out=out,
                 )
                 assert result.test is not None
                 scores[name].append(result.test["accuracy"].value)
@@ -62,7 +81,7 @@ def measure(setting: Setting) -> Numbers:
         name: {
             "reference": layers(setting)[name],
             "dims": dims[name],
-            "accuracy": over_seeds(values),
+            "accuracy": share_over_seeds(values),
             "last_minus_this": over_seeds(last - np.array(values)),
             "by_seed": values,
         }
@@ -79,12 +98,18 @@ def present(numbers: Numbers) -> Page:
     table = Table(
         f"{numbers['data']}, {numbers['train']} training and {numbers['test']} test pictures, {len(numbers['seeds'])} seeds.",
         ("features", "dims", "test accuracy", "last layer better by (points, paired)"),
-        [(name, str(row["dims"]), percent(row["accuracy"]), points(row["last_minus_this"])) for name, row in rows.items()],
+        [
+            (name, str(row["dims"]), percent(row["accuracy"]), points(row["last_minus_this"]))
+            for name, row in rows.items()
+        ],
     )
     accuracy = [(float(i), row["accuracy"]["value"]) for i, row in enumerate(rows.values())]
     figure = line_chart(
         "Linear probe by layer",
-        Axis("features taken from", {float(i): name.removeprefix("block ").removesuffix(" layer") for i, name in enumerate(rows)}),
+        Axis(
+            "features taken from",
+            {float(i): name.removeprefix("block ").removesuffix(" layer") for i, name in enumerate(rows)},
+        ),
         Axis("test accuracy", percent=True),
         [Line("linear probe", accuracy, [ends(row["accuracy"]) for row in rows.values()])],
     )

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.small_disk import small_disk
 from tests.toy_encoder import ToyImage, ToyRunner, ToyText, text_vector
 
 from graft import encoding, settings
@@ -268,6 +269,14 @@ def test_without_a_usable_cache_encoding_goes_on_and_says_so(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("toys")
+def test_a_disk_that_fills_up_under_way(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "400k") as disk, VectorCache.open(disk / "c") as cache:
+        done = encode(TEXTS, ToyText(), cache=cache)
+        assert np.array_equal(done.vectors, expected(TEXTS))
+        assert "full" in done.notes[0]
+
+
+@pytest.mark.usefixtures("toys")
 def test_large_results_lie_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "ScratchRows", functools.partial(ScratchRows, in_memory=1000))
     texts = [*TEXTS, "half \ud800", *TEXTS[:10]]
@@ -281,7 +290,8 @@ CHILD = """
     from graft.encoders import runtime
     from graft.encoding import encode
     from graft.store.cache import VectorCache
-    from tests.toy_encoder import ToyRunner, ToyText, pause
+    from tests.small_disk import small_disk
+from tests.toy_encoder import ToyRunner, ToyText, pause
     runtime.formats = lambda _: ("f32",)
     runtime.open_runner = lambda encoder, *, format, device: ToyRunner(encoder, format, before=pause(0.002))
     texts = [f"text number {i}, {'x' * (i % 57)}" for i in range(3000)]

@@ -27,6 +27,16 @@ def test_offline_reads_both_names(monkeypatch: pytest.MonkeyPatch, value: str, e
     assert settings.offline() is expected
 
 
+@pytest.mark.parametrize("value", ["many", "-1", "0", "inf"])
+def test_numbers_from_the_environment_are_checked(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("GRAFT_CACHE_GB", value)
+    monkeypatch.setenv("GRAFT_THREADS", value)
+    with pytest.raises(UsageError, match="GRAFT_CACHE_GB"):
+        settings.cache_limit()
+    with pytest.raises(UsageError, match="GRAFT_THREADS"):
+        settings.threads()
+
+
 def test_progress_reaches_the_listener_only_while_it_listens() -> None:
     heard: list[tuple[str, int, int]] = []
     with settings.listening(lambda *event: heard.append(event)):

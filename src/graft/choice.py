@@ -82,3 +82,92 @@ def told_apart(a: Standing, b: Standing, sizes: tuple[float, float]) -> bool:
     """True when the interval of the paired difference does not hold zero."""
     gap = difference(a, b, sizes)
     return gap.low is not None and gap.high is not None and (gap.low > 0 or gap.high < 0)
+
+
+def choose_unmeasured(runnable: Sequence[tuple[str, str]], hits: Mapping[str, float], items: int) -> tuple[int, str]:
+    """Position among `runnable` (strategy, encoder) pairs, and why, where there are no folds.
+
+    `hits` is the share of the `items` labelled items that zero-shot gets right, by encoder; it learned nothing from them, so
+    that share is fair.
+    """
+    expected = [advantage(name, 1.0) for name, _ in runnable]
+    place = int(np.argmax(expected))
+    return place, ""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How scores and differences are put for people: the metric, mean sizes of the folds' two parts, and whether encoders compete."""
+
+    metric: str
+    sizes: tuple[float, float]
+    encoders: bool
+
+    def name(self, s: Standing) -> str:
+        """The strategy, with its encoder where there are several."""
+        return f"{s.name} on {s.encoder}" if self.encoders else s.name
+
+    def score(self, s: Standing) -> str:
+        """A mean over the folds with its interval."""
+        found = corrected_resampled_t(s.scores_F, *self.sizes)
+        if self.metric == "log_loss":
+            return f"log loss {-found.value:.3f}" + _ends(found, -1.0, ".3f")
+        share = f"{100 * found.value:.1f} %" + _ends(found, 100.0, ".1f")
+        return f"{share} right" if self.metric == "accuracy" else f"macro-F1 {share}"
+
+    def lead(self, a: Standing, b: Standing) -> str:
+        """How far `a` is from `b`, with its interval, in words that end in the name of `b`."""
+        gap = difference(a, b, self.sizes)
+        side = (
+            ("above" if gap.value >= 0 else "below")
+            if self.metric != "log_loss"
+            else ("better" if gap.value >= 0 else "worse")
+        )
+        sign = 1.0 if gap.value >= 0 else -1.0
+        if self.metric == "log_loss":
+            return f"{abs(gap.value):.3f} nats{_ends(gap, sign, '.3f')} {side} than {self.name(b)}"
+        return f"{abs(100 * gap.value):.1f} points{_ends(gap, 100 * sign, '.1f')} {side} {self.name(b)}"
+
+
+def _ends(found: Interval, factor: float, form: str) -> str:
+    """ " (low to high)", or nothing without an interval."""
+    if found.low is None or found.high is None:
+        return ""
+    low, high = sorted((found.low * factor, found.high * factor))
+    return f" ({low:{form}} to {high:{form}})"
+
+
+def explain(standings: Sequence[Standing], choice: Choice, wording: Wording, stopped: Sequence[str] = ()) -> str:
+    """One plain paragraph: what was chosen, by how much over which, what could not be told apart, and what it cost."""
+    winner, best = standings[choice.chosen], standings[choice.best]
+    others = sorted((s for s in standings if s is not winner), key=lambda s: -float(s.scores_F.mean()))
+    text = [f"{_capital(wording.name(winner))} was chosen: {wording.score(winner)} on items it had not learned from."]
+    if not others:
+        text.append("No other strategy could be measured to set it against.")
+    if winner is not best:
+        text.append(
+            f"It is {wording.lead(winner, best)}: too little to tell the two apart, and less than half a point, so the cheaper was taken."
+        )
+    elif others:
+        text.append(f"It is {wording.lead(winner, others[0])}, the best of the others.")
+        if others[0].scores_F.mean() > winner.scores_F.mean():
+            text.append(
+                "With so few labels that lead may be chance, and experience at this number of labels favours the choice."
+            )
+    alike = [wording.name(s) for s in others if s is not best and not told_apart(winner, s, wording.sizes)]
+    if alike:
+        text.append(f"It cannot be told apart from {_listed(alike)}.")
+    if stopped:
+        text.append(
+            f"The time budget ran out before {_listed(stopped)} {'was' if len(stopped) == 1 else 'were'} measured."
+        )
+    text.append(f"Measuring it took {winner.seconds:.2g} s, all of them {sum(s.seconds for s in standings):.2g} s.")
+    return " ".join(text)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

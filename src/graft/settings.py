@@ -12,6 +12,8 @@ import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from graft.errors import UsageError
+
 Listener = Callable[[str, int, int], None]
 
 _listener: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("graft_progress", default=None)
@@ -26,8 +28,8 @@ def cache_dir() -> Path:
 
 
 def cache_limit() -> int:
-    """Largest size of the vector cache in bytes: `$GRAFT_CACHE_GB` (default 10) times 2**30."""
-    return int(float(os.environ.get("GRAFT_CACHE_GB", "10")) * 2**30)
+    """Largest size of the vector cache in bytes: `$GRAFT_CACHE_GB` (default 10) times 2**30. Raises UsageError unless a number above 0."""
+    return int(_number("GRAFT_CACHE_GB", "10") * 2**30)
 
 
 def data_dir() -> Path | None:
@@ -47,15 +49,20 @@ def device() -> str:
 
 
 def threads() -> int:
-    """Threads to compute with: `$GRAFT_THREADS`, else the processors this process may use."""
-    named = os.environ.get("GRAFT_THREADS")
-    return (
-        max(1, int(named))
-        if named
-        else len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+    """Threads to compute with: `$GRAFT_THREADS`, else the processors this process may use. Raises UsageError unless a number above 0."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(_number("GRAFT_THREADS", str(here))))
+
+
+def _number(name: str, default: str) -> float:
+    text = os.environ.get(name) or default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"The environment variable {name} is {text!r}; it must be a number above 0, such as {default}.")
+    return value
 
 
 def processor() -> str:

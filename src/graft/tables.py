@@ -224,7 +224,7 @@ def _encoder(encoder: EncoderSummary) -> str:
 def _faults(faults: Sequence[Fault]) -> Iterable[Text]:
     if not faults:
         return
-    yield Text(f"{len(faults):,} items could not be used:", style="yellow")
+    yield Text(f"{len(faults):,} item{'s' * (len(faults) > 1)} could not be used:", style="yellow")
     for fault in faults[:FAULTS_SHOWN]:
         value = f" ({_line(fault.value, 60)})" if fault.value else ""
         yield Text(f"  {_line(fault.where, 80)}: {fault.problem}{value}")

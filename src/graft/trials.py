@@ -21,7 +21,9 @@ Floats = NDArray[np.float64]
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 METRICS = ("accuracy", "macro_f1", "log_loss")
-TEMPERATURES = np.exp(np.linspace(np.log(0.05), np.log(20), 21)).astype(np.float32)  # steps of a third: log loss is flat there
+TEMPERATURES = np.exp(np.linspace(np.log(0.05), np.log(20), 21)).astype(
+    np.float32
+)  # steps of a third: log loss is flat there
 LOSS_WEIGHT = 0.25
 
 
@@ -80,7 +82,7 @@ def measure(
         held = items[validation]
         logits_SVC = np.stack([head.logits(held) for head in heads]).astype(np.float32)
         oof_SNC[:, validation] += logits_SVC / plan.repeats
-        rows.append(_score(logits_SVC, y_N[validation]))
+        rows.append(score(logits_SVC, y_N[validation]))
     raw = FoldScores(*(np.stack(column) for column in zip(*rows, strict=True)))
     scores, best = cross_fitted(raw, plan.n_folds, metric)
     return Trial(raw, scores, settings[best], oof_SNC[best], time.perf_counter() - started, memory)
@@ -104,7 +106,7 @@ class _ArrayPeak:
             tracemalloc.stop()
 
 
-def _score(logits_SVC: NDArray[np.float32], y_V: IntArray) -> tuple[Floats, Floats, Floats]:
+def score(logits_SVC: NDArray[np.float32], y_V: IntArray) -> tuple[Floats, Floats, Floats]:
     """Accuracy (S,), macro F1 (S,) and log loss at every temperature (S, T) of one fold."""
     n_settings, n_items, n_classes = logits_SVC.shape
     guess_SV = logits_SVC.argmax(axis=2)

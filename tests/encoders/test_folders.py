@@ -51,6 +51,15 @@ def test_a_half_fetched_hub_model_is_not_used(hub: Path) -> None:
         open_encoder("hub:org/name")
 
 
+def test_weights_may_lie_one_folder_down(hub: Path) -> None:
+    """As older sentence-transformers wrote them."""
+    snapshot = hub / "snapshots/abc"
+    (snapshot / "0_Transformer").mkdir()
+    (snapshot / "model.safetensors").rename(snapshot / "0_Transformer/model.safetensors")
+    (snapshot / "modules.json").write_text("[]")
+    assert folders.hub_folder("org/name") == snapshot
+
+
 @pytest.mark.parametrize("name", ["org/name/more", "../x", "org/..", "a b"])
 def test_a_malformed_hub_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="hub:org/name"):

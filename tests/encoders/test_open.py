@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from graft.encoders.joint import JointEncoder
 from graft.encoders.layers import LayerEncoder
 from graft.encoders.open import BUNDLED, open_encoder
 from graft.errors import MissingError, ModelError, UsageError
@@ -97,3 +98,15 @@ def test_a_joint_encoder_asks_for_a_tower(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="name the modality"):
         open_encoder(f"layer:{reference}:text_model")
     assert joint.classifier() is None
+
+
+def test_sentence_transformers_own_clip_folder_is_joint(tmp_path: Path) -> None:
+    inner = tmp_path / "0_CLIPModel"
+    inner.mkdir()
+    (tmp_path / "modules.json").write_text(
+        '[{"type": "sentence_transformers.models.CLIPModel", "path": "0_CLIPModel"}]'
+    )
+    (inner / "config.json").write_text('{"model_type": "clip"}')
+    encoder = open_encoder(f"dir:{tmp_path}")
+    assert isinstance(encoder, JointEncoder)
+    assert (encoder.folder, encoder.dim) == (inner, 512)

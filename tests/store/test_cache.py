@@ -11,8 +11,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +19,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.small_disk import small_disk
 
 from graft.store import cache as cache_module
 from graft.store.cache import _ROW_OVERHEAD, VectorCache
 
-SmallDisk = Callable[[Path, str], AbstractContextManager[Path]]
 FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True)
 KEYS = st.sampled_from([f"{space}:{digest}" for space in ("aa:f32", "aa:f16", "bb:f32") for digest in "0123456"])
 
@@ -203,10 +201,10 @@ def test_clearing_gives_the_space_back(tmp_path: Path) -> None:
 
 
 def test_the_file_stays_near_the_limit(tmp_path: Path) -> None:
-    limit = 2_000_000
+    limit, keys, vector = 2_000_000, keys_of(30_000), vector_of("x")
     with VectorCache.open(tmp_path / "c", limit=limit) as cache:
-        for start_at in range(0, 30_000, 1000):
-            cache.put({key: vector_of("x") for key in keys_of(30_000)[start_at : start_at + 1000]})
+        for start_at in range(0, len(keys), 1000):
+            cache.put(dict.fromkeys(keys[start_at : start_at + 1000], vector))
             assert cache.stats().bytes <= limit
     assert (tmp_path / "c").stat().st_size < 1.3 * limit
 
@@ -289,7 +287,7 @@ def test_a_folder_that_cannot_be_made_turns_the_cache_off(tmp_path: Path, caplog
     cache.close()
 
 
-def test_a_full_disk_turns_the_cache_off_and_keeps_the_rows_readable(tmp_path: Path, small_disk: SmallDisk) -> None:
+def test_a_full_disk_turns_the_cache_off_and_keeps_the_rows_readable(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m") as disk:
         cache = filled(disk / "c", 100)
         for number in range(25):
@@ -305,7 +303,7 @@ def test_a_full_disk_turns_the_cache_off_and_keeps_the_rows_readable(tmp_path: P
             assert len(again.get(keys_of(100))) == 100
 
 
-def test_a_read_only_disk_turns_the_cache_off(tmp_path: Path, small_disk: SmallDisk) -> None:
+def test_a_read_only_disk_turns_the_cache_off(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "8m") as disk:
         filled(disk / "c", 10).close()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)

@@ -11,19 +11,17 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.small_disk import small_disk
 
 from graft.errors import StorageError, UsageError
 from graft.store import files
 
-SmallDisk = Callable[[Path, str], AbstractContextManager[Path]]
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -131,7 +129,7 @@ def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
         files.write_bytes(tmp_path / "file" / "inside" / "a.bin", b"x")
 
 
-def test_a_full_disk_leaves_the_old_file(tmp_path: Path, small_disk: SmallDisk) -> None:
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
         files.write_bytes(disk / "a.bin", b"old")
         with pytest.raises(StorageError, match="disk is full"):
@@ -143,7 +141,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, small_disk: SmallDisk) 
         assert [p.name for p in disk.iterdir()] == ["a.bin"]
 
 
-def test_a_full_disk_inside_safetensors(tmp_path: Path, small_disk: SmallDisk) -> None:
+def test_a_full_disk_inside_safetensors(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     with small_disk(tmp_path / "disk", "64k") as disk:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.small_disk import small_disk
 
 from graft.store.scratch import ScratchRows
-
-SmallDisk = Callable[[Path, str], AbstractContextManager[Path]]
 
 
 @pytest.mark.parametrize("in_memory", [1 << 30, 0])
@@ -47,7 +44,7 @@ def test_many_rows_leave_memory(tmp_path: Path) -> None:
     assert np.array_equal(rows.keep(some), expected)
 
 
-def test_a_disk_too_small_means_memory(tmp_path: Path, small_disk: SmallDisk) -> None:
+def test_a_disk_too_small_means_memory(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
         rows = ScratchRows(1000, 100, disk, in_memory=0)
         rows.set(np.arange(1000), np.ones((1000, 100), np.float32))

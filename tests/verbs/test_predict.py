@@ -51,7 +51,7 @@ def test_texts_are_answered(model: Path, run: Run) -> None:
 def test_people_read_a_table(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["predict", str(model), BOAT, "", "--top", "1"]) == 0
     out = capsys.readouterr().out
-    assert "harbour" in out and "kitchen" not in out and "1 items could not be used" in out
+    assert "harbour" in out and "kitchen" not in out and "1 item could not be used" in out
 
 
 def test_the_library_answers_alike(model: Path) -> None:

@@ -26,14 +26,18 @@ Vectors = NDArray[np.float32]
 
 CHANCE = 0.005  # expected chance neighbours at which a pair counts as near: about one item in a hundred is then paired by chance
 NEIGHBOURS = 50  # half of them measure the density, so that up to 25 pictures of one object do not hide each other
-TEXT_SIMILARITY = 0.9  # at most one letter in ten differs
+TEXT_SIMILARITY = (
+    0.9  # at most one letter in ten differs; numbers must be equal, or all rows of a form letter would be one
+)
 TEXT_NEIGHBOURS = (
     20  # proposals for each text: the original of a typo was among them in 98 % of the hardest set (Banking77)
 )
 THUMBNAIL_SIMILARITY = 0.98  # re-encoded, halved and brightened pictures keep 0.99
 BLANK = 1.0  # grey levels of 255 that a thumbnail must vary by, root mean square, to say anything
 SAME = 2e-3  # distance of unit vectors that rounding alone can explain
-_LETTERS = 2000  # texts are compared by their beginnings, which is more than text encoders read
+_WINDOW = 200  # of longer texts than three windows, the beginning, the middle and the end are compared
+_LETTERS = 20_000  # and nothing beyond these is looked at
+_RUNS = 4096
 _WIDE = 384  # longer vectors of large sets are projected on their first principal components, at no loss measured
 _MANY = 10_000
 _CELLS = 2**24  # similarities held at a time, 64 MB
@@ -45,7 +49,9 @@ class Grouping:
 
     `twins` (n,) are codes of identical contents, `pairs` (p, 2) the near pairs found among the first items of each code, `similarity` (p,) their cosine
     (texts: 1 - edit distance / length), `threshold` the similarity a typical pair must reach (None if nothing was compared).
-    `exact` counts items whose content appeared before, `near` the further items that joined a group.
+    `exact` counts items whose content appeared before, `near` the further items that joined a group. `objects` are classes with more than half of their
+    items in one group, at least three: their label names the very object (a person, a product), so that new pictures of it are what the classifier
+    is for; their near pairs are left out.
     """
 
     group_ids: Index
@@ -55,6 +61,7 @@ class Grouping:
     threshold: float | None
     exact: int
     near: int
+    objects: tuple[int, ...] = ()
 
     def groups(self) -> list[Index]:
         """Members of every group of two or more, largest group first."""
@@ -95,17 +102,19 @@ def near_duplicate_groups(
     hashes: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
     signatures_NS: NDArray[np.number] | None = None,
+    labels: Index | None = None,
     chance: float = CHANCE,
 ) -> Grouping:
     """Group exact and near duplicates.
 
-    x_ND: one vector an item, any length; cosine counts. hashes: content hashes; equal ones are exact duplicates. texts: the items themselves; if given, a
-    pair is near when, without case and punctuation, at most one letter in ten differs, whatever the vectors say. signatures_NS: for pictures,
-    optionally, grey thumbnails of 8 x 8 values 0..255, flattened; pairs that are nearly equal there are near too, which finds re-encoded and
-    brightened pictures of textures, where vectors alone cannot. chance: see the top of this file.
+    x_ND: one vector an item, any length; cosine counts. hashes: content hashes; equal ones are exact duplicates. texts: the items themselves;
+    if given, a pair is near when, without case and punctuation, at most one letter in ten differs and no number does, whatever the vectors
+    say. signatures_NS: for pictures, optionally, grey thumbnails of 8 x 8 values 0..255, flattened; pairs that are nearly equal there are near
+    too, which finds re-encoded and brightened pictures of textures, where vectors alone cannot. labels: class codes (-1 unknown);
+    a class that is one object (see `Grouping.objects`) is not grouped. chance: see the top of this file.
 
     No chaining: every member of a group is near its leader, the item with most near ones. Fewer than eight distinct items are compared by hash
-    only, unless they are texts.
+    only, unless they are texts. More than 25 pictures of one object hide each other.
     """
     n = len(x_ND)
     exact = exact_groups(hashes if hashes is not None else range(n))
@@ -124,16 +133,28 @@ def near_duplicate_groups(
             pairs = np.unique(np.concatenate([pairs, _alike(signatures_NS[first], chance)]), axis=0)
         similarity = np.einsum("pd,pd->p", unit_ND[pairs[:, 0]], unit_ND[pairs[:, 1]])
     leader = _leaders(pairs, len(first))
+    objects: tuple[int, ...] = ()
+    if labels is not None:
+        objects = _classes_of_one_object(leader, labels[first])
+        inside = np.isin(labels[first][pairs], objects).all(1)
+        pairs, similarity = pairs[~inside], similarity[~inside]
+        leader = _leaders(pairs, len(first))
     group_ids = exact_groups(leader[twins].tolist())
     distinct = int(exact.max()) + 1 if n else 0
     near = distinct - (int(group_ids.max()) + 1 if n else 0)
-    return Grouping(group_ids, twins, first[pairs], similarity.astype(np.float32), threshold, n - distinct, near)
+    return Grouping(
+        group_ids, twins, first[pairs], similarity.astype(np.float32), threshold, n - distinct, near, objects
+    )
 
 
 def plain(text: str) -> str:
-    """The letters and digits of a text's beginning, lower case, one space between words; the text itself where there are none."""
+    """A text's letters and digits, lower case, one space between words; the text itself where there are none. Of long texts three windows."""
     folded = unicodedata.normalize("NFKC", text[:_LETTERS]).casefold()
-    return " ".join(re.findall(r"\w+", folded)) or folded
+    bare = " ".join(re.findall(r"\w+", folded)) or folded
+    if len(bare) <= 3 * _WINDOW:
+        return bare
+    middle = (len(bare) - _WINDOW) // 2
+    return bare[:_WINDOW] + bare[middle : middle + _WINDOW] + bare[-_WINDOW:]
 
 
 def edit_distance(a: str, b: str) -> int:
@@ -247,41 +268,50 @@ def _alike(signatures_NS: NDArray[np.number], chance: float) -> Index:
 
 
 def _near_texts(unit_ND: Vectors, letters: Sequence[str]) -> tuple[Index, NDArray[np.float64]]:
-    """Pairs of distinct texts with edit similarity of at least 0.9 among each text's nearest vectors."""
+    """Pairs of distinct texts with equal numbers and edit similarity of at least 0.9 among each text's nearest vectors."""
     n = len(letters)
     if n < 2:
         return np.empty((0, 2), np.int64), np.empty(0)
     index_NK, _ = _nearest(_leading(unit_ND), min(TEXT_NEIGHBOURS, n - 1))
     pairs = _ordered(np.repeat(np.arange(n), index_NK.shape[1]), index_NK.ravel())
-    length_N = np.array([len(text) for text in letters])
-    allowed = ((1 - TEXT_SIMILARITY) * length_N[pairs].max(1) + 1e-9).astype(np.int64)
-    pairs = pairs[_least_edits(letters, pairs) <= allowed]
-    similarity = np.array(
-        [
-            1 - edit_distance(letters[i], letters[j]) / max(len(letters[i]), len(letters[j]), 1)
-            for i, j in pairs.tolist()
-        ]
-    )
-    near = similarity >= TEXT_SIMILARITY - 1e-9
-    return pairs[near], similarity[near]
+    length_P2 = np.array([len(text) for text in letters])[pairs]
+    allowed_P = ((1 - TEXT_SIMILARITY) * length_P2.max(1) + 1e-9).astype(np.int64)
+    likely = np.abs(length_P2[:, 0] - length_P2[:, 1]) <= allowed_P
+    runs = [_runs_of_three(text) for text in letters]
+    # windows of a long text may cut a number in two, so that theirs do not count
+    digits = [re.sub(r"\D+", "", text) if len(text) < 3 * _WINDOW else "" for text in letters]
+    near, similarity = [], []
+    for (i, j), allowed in zip(pairs[likely].tolist(), allowed_P[likely].tolist(), strict=True):
+        # an edit destroys at most three runs of three letters, so that this skips no near pair and most others
+        if (runs[i] & ~runs[j]).bit_count() > 3 * allowed or digits[i] != digits[j]:
+            continue
+        edits = edit_distance(letters[i], letters[j])
+        if edits <= allowed:
+            near.append((i, j))
+            similarity.append(1 - edits / max(len(letters[i]), len(letters[j])))
+    return np.array(near, np.int64).reshape(-1, 2), np.array(similarity)
 
 
-def _least_edits(letters: Sequence[str], pairs: Index) -> Index:
-    """A lower bound of each pair's edit distance from how often each letter occurs (letters folded into 64 kinds)."""
-    counts = np.stack(
-        [np.bincount(np.frombuffer(text.encode("utf-32-le"), np.uint32) % 64, minlength=64) for text in letters]
-    ).astype(np.int16)
-    bounds: list[Index] = []
-    for start in range(0, len(pairs), 2**17):
-        gap = counts[pairs[start : start + 2**17, 0]] - counts[pairs[start : start + 2**17, 1]]
-        bounds.append(np.maximum(gap.clip(0).sum(1), -gap.clip(None, 0).sum(1)).astype(np.int64))
-    return np.concatenate(bounds)
+def _runs_of_three(text: str) -> int:
+    """The set of a text's runs of three letters, hashed to the bits of one number."""
+    code = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    present = np.zeros(_RUNS, bool)
+    present[(code[:-2] * 961 + code[1:-1] * 31 + code[2:]) % _RUNS] = True
+    return int.from_bytes(np.packbits(present).tobytes())
 
 
 def _ordered(a: Index, b: Index) -> Index:
     """Each unordered pair once, smaller item first, sorted."""
     pairs: Index = np.unique(np.stack([np.minimum(a, b), np.maximum(a, b)], 1), axis=0)
     return pairs
+
+
+def _classes_of_one_object(leader: Index, labels: Index) -> tuple[int, ...]:
+    """Classes with more than half of their items, and three or more, under one leader."""
+    known = labels >= 0
+    (class_Q, _), count_Q = np.unique(np.stack([labels[known], leader[known]]), axis=1, return_counts=True)
+    sizes = np.bincount(labels[known], minlength=1)
+    return tuple(np.unique(class_Q[(count_Q >= 3) & (2 * count_Q > sizes[class_Q])]).tolist())
 
 
 def _leaders(pairs: Index, n: int) -> Index:

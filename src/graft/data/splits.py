@@ -108,21 +108,6 @@ def by_time(times: NDArray[np.float64], fraction: float) -> Pair:
     return np.flatnonzero(times <= cut), np.flatnonzero(times > cut)
 
 
-def default_folds(labels: Index, groups: Index | None = None) -> tuple[int, int]:
-    """(folds, repeats): (0, 0) where most classes have a single item or group, as nothing can be left out then.
-
-    Five folds, fewer where the middle class has fewer groups. Repeats make up for the noise of few items: about 20 trials up to 500
-    items, 10 up to 3,000, a single round of five beyond.
-    """
-    _, counts_GC = _table(labels, groups)
-    middle = int(np.median((counts_GC > 0).sum(0)))
-    if middle < 2:
-        return 0, 0
-    n_folds = min(5, middle)
-    trials = 20 if len(labels) <= 500 else 10 if len(labels) <= 3000 else 5
-    return n_folds, max(1, trials // n_folds)
-
-
 def folds(labels: Index, groups: Index | None, n_folds: int, repeats: int, rng: np.random.Generator) -> list[Pair]:
     """(train, validation) positions of `repeats` rounds of `n_folds` folds, round after round; ascending within each.
 
@@ -145,7 +130,7 @@ def folds(labels: Index, groups: Index | None, n_folds: int, repeats: int, rng: 
 def save_split(path: str | Path, train: Iterable[str], test: Iterable[str] | str) -> None:
     """Write the ids of both parts as JSON; `test` may be "all" (the whole official test part, else all items not in `train`)."""
     content = {"train": list(train), "test": test if isinstance(test, str) else list(test)}
-    Path(path).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def load_split(path: str | Path, items: Items) -> Pair:
@@ -169,8 +154,7 @@ def load_split(path: str | Path, items: Items) -> Pair:
         raise DataError(
             f'{path}: "train" and "test" cannot both be "all" where the data have no test part of their own.'
         )
-    official = items.test_mask if items.test_mask is not None else None
-    everything = np.arange(len(items.ids))
+    official, everything = items.test_mask, np.arange(len(items.ids))
     chosen: dict[str, Index] = {part: np.array(index, np.int64) for part, index in named.items()}
     for part, other in (("train", "test"), ("test", "train")):
         if part not in chosen:
@@ -241,6 +225,8 @@ def _read_split(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"there is no split file {path}.") from None
+    except OSError as error:
+        raise MissingError(f"the split file {path} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}.") from None
     if not isinstance(content, dict) or "train" not in content:

@@ -88,10 +88,10 @@ def where_it_errs(judged: Judged, classes: Sequence[str], train_counts: IntArray
         ClassRow(
             name=name,
             train=int(train_counts[c]),
-            n=int(scores.true_C[c]),
-            precision=_number(scores.precision_C[c]),
-            recall=_number(scores.recall_C[c]),
-            f1=_number(scores.f1_C[c]),
+            n=int(scores.true[c]),
+            precision=_number(scores.precision[c]),
+            recall=_number(scores.recall[c]),
+            f1=_number(scores.f1[c]),
         )
         for c, name in enumerate(classes)
     )

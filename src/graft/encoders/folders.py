@@ -112,13 +112,17 @@ def hub_folder(name: str) -> Path:
 
 
 def _snapshot(place: Path, revision: str) -> Path | None:
-    """A cached snapshot that holds a configuration and weights, or None."""
+    """A cached snapshot that holds a configuration and all of its weights, or None."""
     with contextlib.suppress(OSError):
         ref = place / "refs" / revision
         commit = ref.read_text().strip() if ref.is_file() else revision
         folder = place / "snapshots" / commit
-        if ((folder / "config.json").is_file() or (folder / "modules.json").is_file()) and list(weight_names(folder)):
-            return folder
+        if (folder / "config.json").is_file() or (folder / "modules.json").is_file():
+            # sentence-transformers may keep its transformer in a folder of its own
+            for part in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+                names = list(weight_names(part))
+                if names and all((part / name).is_file() for name in names):
+                    return folder
     return None
 
 

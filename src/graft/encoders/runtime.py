@@ -212,25 +212,35 @@ class TorchRunner:
 
     def run(self, batches: Iterable[Batch]) -> Iterator[Array]:
         """Outputs (B, ...) in order."""
-        waiting: Any = None
+        running: deque[tuple[Any, Any]] = deque()
         for batch in batches:
-            output = self._forward(batch)
-            if waiting is not None:
-                yield waiting.cpu().numpy()
-            waiting = output
-        if waiting is not None:
-            yield waiting.cpu().numpy()
+            running.append(self._start(batch))
+            if len(running) > 1:
+                yield self._take(running)
+        while running:
+            yield self._take(running)
 
-    def _forward(self, batch: Batch) -> Any:
+    def _start(self, batch: Batch) -> tuple[Any, Any]:
+        """Queue a batch; its output and, on CUDA, what tells that the output has arrived."""
         torch, cuda = self._torch, self.device.startswith("cuda")
         tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
-        if cuda:
+        if cuda:  # only pinned memory is copied while the GPU computes
             tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
         tensors = {name: tensor.to(self.device, non_blocking=cuda) for name, tensor in tensors.items()}
-        half = (
-            contextlib.nullcontext()
-            if self._dtype is None
-            else torch.autocast(self.device.partition(":")[0], dtype=self._dtype)
-        )
+        half: Any = contextlib.nullcontext()
+        if self._dtype is not None:
+            half = torch.autocast(self.device.partition(":")[0], dtype=self._dtype)
         with torch.inference_mode(), half:
-            return self._module(**tensors).float()
+            output = self._module(**tensors).float().to("cpu", non_blocking=cuda)
+        if not cuda:
+            return output, None
+        arrived = torch.cuda.Event()
+        arrived.record(torch.cuda.current_stream(torch.device(self.device)))
+        return output, arrived
+
+    @staticmethod
+    def _take(running: deque[tuple[Any, Any]]) -> Array:
+        output, arrived = running.popleft()
+        if arrived is not None:
+            arrived.synchronize()
+        return np.asarray(output.numpy())

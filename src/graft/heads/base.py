@@ -1,6 +1,6 @@
 """What every head is, and the numerics they share.
 
-Legend: N items, D dims, C classes. Vectors are float32; logits and probabilities are float64.
+Legend: N items, D dims, C classes, P classes with at least one example. Vectors are float32; logits and probabilities are float64.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating[Any]]
+Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.integer[Any]]
+Arrays = Mapping[str, NDArray[Any]]
+Config = Mapping[str, Any]
 State = tuple[dict[str, NDArray[Any]], dict[str, Any]]
 
-LOW = -30.0  # log probability given where a formula would say "impossible": e**-30 is about 1e-13
+LOW = -30.0  # log probability of a class nothing is known about: e**-30 is about 1e-13, small and finite
 
 
 @runtime_checkable
@@ -36,7 +39,7 @@ class Head(Protocol):
         """Arrays (for safetensors) and a configuration (plain JSON) from which `from_state` rebuilds the fitted head."""
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> Self:
+    def from_state(cls, arrays: Arrays, config: Config) -> Self:
         """The head that `state` described; it gives the same logits."""
 
 
@@ -53,8 +56,33 @@ def softmax(logits_NC: FloatArray) -> Float64Array:
     return np.exp(log_softmax(logits_NC))
 
 
-def unit_rows(x_ND: FloatArray) -> NDArray[np.float32]:
+def unit_rows(x_ND: FloatArray) -> Float32Array:
     """Rows scaled to length 1 (float32); a row of zeros stays zero."""
     x_ND = np.asarray(x_ND, np.float32)
     norm_N1 = np.linalg.norm(x_ND, axis=1, keepdims=True)
-    return x_ND / np.where(norm_N1 > 0, norm_N1, 1)
+    return x_ND / np.where(norm_N1 > 0, norm_N1, np.float32(1))
+
+
+def one_hot(y_N: IntArray, n_classes: int) -> Float32Array:
+    """Labels as indicator rows (N, C) in float32."""
+    rows_NC = np.zeros((len(y_N), n_classes), np.float32)
+    rows_NC[np.arange(len(y_N)), y_N] = 1
+    return rows_NC
+
+
+def item_weights(y_N: IntArray, *, balanced: bool) -> Float64Array:
+    """A weight for each item, mean 1: all ones, or such that every class that occurs weighs the same in sum."""
+    if not balanced or not len(y_N):
+        return np.ones(len(y_N))
+    count_C = np.bincount(y_N)
+    weights: Float64Array = len(y_N) / (np.count_nonzero(count_C) * count_C[y_N].astype(np.float64))
+    return weights
+
+
+def spread_out(logits_NP: FloatArray, present_P: IntArray, n_classes: int) -> Float64Array:
+    """Logits of the classes with examples as log probabilities of all `n_classes`; the others get `LOW`."""
+    if len(present_P) == n_classes:
+        return np.asarray(logits_NP, np.float64)
+    all_NC = np.full((len(logits_NP), n_classes), LOW)
+    all_NC[:, present_P] = np.maximum(log_softmax(logits_NP), LOW)
+    return all_NC

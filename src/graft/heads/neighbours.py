@@ -1,47 +1,101 @@
-"""k nearest neighbours."""
+"""k nearest neighbours.
+
+Legend: N items asked about, M items remembered, D dims, C classes, k neighbours, B a block of N.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from graft.heads.base import Float64Array, FloatArray, IntArray, State, unit_rows
+from graft.heads.base import Arrays, Config, Float32Array, Float64Array, FloatArray, IntArray, State
+from graft.heads.normalise import Normaliser
+
+BLOCK_NUMBERS = 2**24  # similarities held at once: 64 MB
+WARMTH = 0.1
 
 
 class NeighbourHead:
-    """Similarity-weighted vote of the k nearest items by cosine."""
+    """A vote of the `k` nearest training items by cosine of normalised vectors (HCL2N); k above their number is cut to it.
+
+    A neighbour weighs exp(cosine / 0.1) (cf. Wu et al. 2018, who take 0.07), and one vote is spread evenly over all classes, so that
+    none has probability 0: p = (k * share of the weight + 1 / C) / (k + 1).
+    """
 
     def __init__(self, *, k: int = 10) -> None:
+        if k < 1:
+            raise ValueError(f"k {k} is not at least 1")
         self.k = k
 
     def fit(self, x_ND: FloatArray, y_N: IntArray, n_classes: int) -> Self:
-        self.x_ND, self.y_N, self.n_classes = unit_rows(x_ND), np.asarray(y_N, np.int64), n_classes
+        """Remember the items."""
+        (fitted,) = fit_path(x_ND, y_N, n_classes, ks=(self.k,))
+        self.__dict__.update(fitted.__dict__)
         return self
 
     def logits(self, x_ND: FloatArray) -> Float64Array:
-        x_ND = unit_rows(x_ND)
-        k = min(self.k, len(self.y_N))
-        out = []
-        for start in range(0, len(x_ND), 512):
-            s = x_ND[start : start + 512] @ self.x_ND.T
-            near = np.argpartition(-s, k - 1, axis=1)[:, :k]
-            weight = np.exp(10 * (np.take_along_axis(s, near, 1) - 1)).astype(np.float64) + 1e-9
-            votes = np.zeros((len(s), self.n_classes))
-            np.add.at(votes, (np.arange(len(s))[:, None], self.y_N[near]), weight)
-            out.append(np.log((votes / weight.sum(1, keepdims=True) + 0.05 / self.n_classes) / 1.05))
-        return np.concatenate(out) if out else np.empty((0, self.n_classes))
+        """Finite float64 (N, C): log probabilities."""
+        near_Nk, cosine_Nk = self.memory.search(x_ND)
+        k = min(self.k, near_Nk.shape[1])
+        weight_Nk = np.exp((cosine_Nk[:, :k] - cosine_Nk[:, :1]).astype(np.float64) / WARMTH)
+        votes_NC = np.zeros((len(near_Nk), self.n_classes))
+        np.add.at(votes_NC, (np.arange(len(near_Nk))[:, None], self.y_M[near_Nk[:, :k]]), weight_Nk)
+        votes_NC *= k / weight_Nk.sum(axis=1, keepdims=True)
+        return np.log((votes_NC + 1 / self.n_classes) / (k + 1))
 
     def state(self) -> State:
-        return {"x": self.x_ND, "y": self.y_N}, {"k": self.k, "n_classes": self.n_classes}
+        """The items remembered and their labels."""
+        arrays = {"point": self.memory.point_MD, "label": self.y_M, **self.memory.normaliser.arrays("centre")}
+        return arrays, {"k": self.k, "n_classes": self.n_classes, "root": self.memory.normaliser.root}
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> Self:
-        return cls(k=config["k"]).fit(arrays["x"], arrays["y"], config["n_classes"])
+    def from_state(cls, arrays: Arrays, config: Config) -> Self:
+        """The head that `state` described."""
+        head = cls(k=config["k"])
+        head.y_M, head.n_classes = arrays["label"], config["n_classes"]
+        normaliser = Normaliser.from_arrays("HCL2N", config["root"], arrays, "centre")
+        head.memory = _Memory(normaliser, arrays["point"], head.k)
+        return head
 
 
-def fit_path(x_ND: FloatArray, y_N: IntArray, n_classes: int, *, ks: tuple[int, ...] = (1, 3, 5, 10, 20)) -> list[NeighbourHead]:
-    """One head a k."""
-    return [NeighbourHead(k=k).fit(x_ND, y_N, n_classes) for k in ks]
+def fit_path(
+    x_ND: FloatArray, y_N: IntArray, n_classes: int, *, ks: Sequence[int] = (1, 3, 5, 10, 20)
+) -> list[NeighbourHead]:
+    """One head for each k, in the order given; they share the items, and a search when they are asked about the same array."""
+    x_ND = np.asarray(x_ND, np.float32)
+    normaliser = Normaliser("HCL2N").fit(x_ND)
+    memory = _Memory(normaliser, normaliser(x_ND), max(ks))
+    heads = [NeighbourHead(k=k) for k in ks]
+    for head in heads:
+        head.memory, head.y_M, head.n_classes = memory, np.asarray(y_N, np.int64), n_classes
+    return heads
+
+
+class _Memory:
+    """Items to search among. The last search is kept: heads that differ in k alone ask for the same one after another."""
+
+    def __init__(self, normaliser: Normaliser, point_MD: Float32Array, most: int) -> None:
+        self.normaliser, self.point_MD = normaliser, point_MD
+        self.most = min(most, len(point_MD))
+        self._last: tuple[FloatArray, tuple[IntArray, Float32Array]] | None = None
+
+    def search(self, x_ND: FloatArray) -> tuple[IntArray, Float32Array]:
+        """Positions and cosines (N, most) of the nearest, nearest first; the earlier item first among equals."""
+        if self._last is not None and self._last[0] is x_ND:
+            return self._last[1]
+        near_Nk = np.empty((len(x_ND), self.most), np.int64)
+        cosine_Nk = np.empty((len(x_ND), self.most), np.float32)
+        block = max(1, BLOCK_NUMBERS // len(self.point_MD))
+        for start in range(0, len(x_ND), block):
+            part = slice(start, start + block)
+            cosine_BM = self.normaliser(x_ND[part]) @ self.point_MD.T
+            near_Bk = np.argpartition(-cosine_BM, self.most - 1, axis=1)[:, : self.most]
+            near_Bk.sort(axis=1)
+            found_Bk = np.take_along_axis(cosine_BM, near_Bk, axis=1)
+            order_Bk = np.argsort(-found_Bk, axis=1, kind="stable")
+            near_Nk[part] = np.take_along_axis(near_Bk, order_Bk, axis=1)
+            cosine_Nk[part] = np.take_along_axis(found_Bk, order_Bk, axis=1)
+        self._last = (x_ND, (near_Nk, cosine_Nk))
+        return self._last[1]

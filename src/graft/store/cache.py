@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -148,12 +148,8 @@ class VectorCache:
 
     def stats(self) -> CacheStats:
         """What is here, by encoder."""
-        rows: list[tuple[str, str, int, int]] = self._guarded(
-            lambda db: db.execute(
-                "SELECT name, reference, entries, bytes FROM spaces WHERE entries > 0 ORDER BY bytes DESC"
-            ).fetchall(),
-            otherwise=[],
-        )
+        query = "SELECT name, reference, entries, bytes FROM spaces WHERE entries > 0 ORDER BY bytes DESC"
+        rows: list[tuple[str, str, int, int]] = self._guarded(lambda db: db.execute(query).fetchall(), otherwise=[])
         spaces = tuple(SpaceUse(*_split(name), reference, entries, size) for name, reference, entries, size in rows)
         return CacheStats(
             path=str(self.path),
@@ -380,16 +376,16 @@ def _pick(db: sqlite3.Connection, select: str, space_id: int, digests: Sequence[
         yield from db.execute(f"{select} WHERE space = ? AND hash IN ({','.join('?' * len(some))})", (space_id, *some))
 
 
-def _delete(db: sqlite3.Connection, ids: Iterable[int]) -> None:
+def _delete(db: sqlite3.Connection, ids: Sequence[int]) -> None:
     """Remove rows and keep the sums of their spaces right."""
-    for row_id in list(ids):
-        db.execute(
-            "UPDATE spaces SET entries = entries - 1, bytes = spaces.bytes - e.bytes "
-            "FROM (SELECT space, bytes FROM entries WHERE id = ?) AS e WHERE spaces.id = e.space",
-            (row_id,),
-        )
-        db.execute("DELETE FROM entries WHERE id = ?", (row_id,))
-        db.execute("DELETE FROM vectors WHERE id = ?", (row_id,))
+    for start in range(0, len(ids), _KEYS_A_QUERY):
+        some = ids[start : start + _KEYS_A_QUERY]
+        these = f"WHERE id IN ({','.join('?' * len(some))})"
+        gone = db.execute(f"SELECT space, COUNT(*), SUM(bytes) FROM entries {these} GROUP BY space", some).fetchall()
+        for space, rows, size in gone:
+            db.execute("UPDATE spaces SET entries = entries - ?, bytes = bytes - ? WHERE id = ?", (rows, size, space))
+        db.execute(f"DELETE FROM entries {these}", some)
+        db.execute(f"DELETE FROM vectors {these}", some)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ class Gathered:
             kind = "a text" if isinstance(content, str) else "a picture"
             self.faults.append(Fault(item, f"{kind}; {READS[self.modality]}"))
         elif isinstance(content, str) and not content.strip():
-            self.faults.append(Fault(item, "empty"))
+            self.faults.append(Fault(item.strip() or '""', "empty"))
         else:
             self.ids.append(item)
             self.contents.append(content)
