@@ -71,8 +71,12 @@ def main() -> None:
         result[data] = rows
         for again in (False, True):
             chosen = [row for row in rows if row["run"] == again]
-            whole, encode, after = (statistics.median(row[key] for row in chosen) for key in ("whole", "encode", "after_encoding"))
-            print(f"{data} {'cached' if again else 'empty cache':12} whole {whole:.1f} s, encode {encode:.1f} s, after encoding {after:.1f} s")
+            whole, encode, after = (
+                statistics.median(row[key] for row in chosen) for key in ("whole", "encode", "after_encoding")
+            )
+            print(
+                f"{data} {'cached' if again else 'empty cache':12} whole {whole:.1f} s, encode {encode:.1f} s, after encoding {after:.1f} s"
+            )
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "fit.json").write_text(json.dumps(result, indent=1))
 

@@ -67,7 +67,11 @@ def test_a_folder_of_pictures_gives_a_model_a_report_and_the_evidence(fitted_dig
     assert [fault.where for fault in result.data.faults] == ["digit_0/broken.png"]
     measured = [s for s in result.strategies if s.status == "measured"]
     assert len(measured) >= 5 and all(s.metrics["accuracy"].low is not None for s in measured)
-    assert {s.name for s in result.strategies if s.status == "skipped"} <= {"zero-shot", "named-prototypes", "named-linear-probe"}
+    assert {s.name for s in result.strategies if s.status == "skipped"} <= {
+        "zero-shot",
+        "named-prototypes",
+        "named-linear-probe",
+    }
     assert result.chosen in result.why and result.calibration is not None and result.abstention is not None
     assert (out / "report.html").stat().st_size < 5e6
 
@@ -80,7 +84,9 @@ def test_result_json_is_what_was_returned(fitted_digits: tuple[FitResult, Path])
 
 
 @pytest.mark.parametrize("kind", ["digits", "programmes"])
-def test_predict_agrees_with_the_report(kind: str, request: pytest.FixtureRequest, digits: Path, programme_table: Path) -> None:
+def test_predict_agrees_with_the_report(
+    kind: str, request: pytest.FixtureRequest, digits: Path, programme_table: Path
+) -> None:
     """The saved model, opened again, gives the report's accuracy and abstentions on the split's test items."""
     result, out = request.getfixturevalue(f"fitted_{kind}")
     held = json.loads((out / "split.json").read_text())["test"]
@@ -173,6 +179,8 @@ def test_refusals_name_the_value_and_the_way_out(digits: Path, tmp_path: Path) -
 
 
 def test_two_encoders_compete_on_the_same_folds(digits: Path, tmp_path: Path) -> None:
-    result = graft.fit(digits, encoder=["pixels", "efficientnet-lite0"], strategies="linear-probe,prototypes", out=tmp_path / "o")
+    result = graft.fit(
+        digits, encoder=["pixels", "efficientnet-lite0"], strategies="linear-probe,prototypes", out=tmp_path / "o"
+    )
     assert {s.encoder for s in result.strategies} == {"pixels", "efficientnet-lite0"}
     assert len(result.encoders) == 2 and result.encoder.reference in {"pixels", "efficientnet-lite0"}

@@ -56,7 +56,9 @@ from graft.strategies.frozen import Task, head_from_state
 from graft.strategies.naming import name_classes
 
 PARTS = ("read", "encode", "select", "refit", "report")
-WORTH_COMPARING = 0.02  # share of training items in a group with others, from which random folds are measured beside grouped ones
+WORTH_COMPARING = (
+    0.02  # share of training items in a group with others, from which random folds are measured beside grouped ones
+)
 MOST_GROUPS, MOST_MEMBERS, MOST_LEAKS, MOST_SUSPECTS = 20, 10, 50, 40
 SAMPLE = 64  # vectors on which the saved model is compared with the one in memory
 
@@ -143,14 +145,17 @@ def encode_items(
             runs.append((encoder, done, task))
     faults = {fault.where: fault for _, done, _ in runs for fault in done.faults}
     if faults and strict:
-        raise DataError(f"{len(faults)} of {len(dataset)} items cannot be read; --strict stops here.", faults=tuple(faults.values()))
+        raise DataError(
+            f"{len(faults)} of {len(dataset)} items cannot be read; --strict stops here.", faults=tuple(faults.values())
+        )
     kept = np.arange(len(dataset))
     for _, done, _ in runs:
         kept = np.intersect1d(kept, done.index)
     if not len(kept):
         raise DataError("No item could be read.", faults=tuple(faults.values()))
     pools = tuple(
-        Pool(encoder, done.summary, done.vectors[np.searchsorted(done.index, kept)], task) for encoder, done, task in runs
+        Pool(encoder, done.summary, done.vectors[np.searchsorted(done.index, kept)], task)
+        for encoder, done, task in runs
     )
     first = runs[0][1]
     hashes = tuple(first.hashes[i] for i in np.searchsorted(first.index, kept))
@@ -297,7 +302,9 @@ def prove(encoded: Encoded, chosen: Chosen, *, coverage: float, seed: int) -> Pr
         test=held_out_metrics(held, seed) if held else None,
         confusion=confusion,
         per_class=per_class,
-        suspects=suspects(folds.probabilities_NC, folds.labels, ids, dataset.classes, limit=MOST_SUSPECTS) if folds else (),
+        suspects=suspects(folds.probabilities_NC, folds.labels, ids, dataset.classes, limit=MOST_SUSPECTS)
+        if folds
+        else (),
     )
 
 
@@ -327,7 +334,9 @@ def publish(
                 evidence = gather(dataset, proof.judged, x_ND, proof.suspects, seed)
             page = fit_report(replace(result, seconds=dict(watch.seconds)), evidence)
             write_bytes(draft / "report.html", page.encode())
-            save_split(draft / "split.json", *([dataset.ids[i] for i in part] for part in (partition.train, partition.test)))
+            save_split(
+                draft / "split.json", *([dataset.ids[i] for i in part] for part in (partition.train, partition.test))
+            )
         result = replace(result, seconds=dict(watch.seconds))
         write_json(draft / "result.json", to_json(result))
     return result
@@ -391,10 +400,14 @@ def free_folder(out: Path | None, name: str) -> Path:
     """`out`, which must not exist, or the first free of graft-out/NAME, graft-out/NAME-2, ...; raises UsageError."""
     if out is not None:
         if out.exists():
-            raise UsageError(f"--out {out} exists, and results are never overwritten. Name another folder, or remove it.")
+            raise UsageError(
+                f"--out {out} exists, and results are never overwritten. Name another folder, or remove it."
+            )
         return out
     base = Path("graft-out") / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "fit")
-    return next(p for n in itertools.count(1) if not (p := base if n == 1 else base.with_name(f"{base.name}-{n}")).exists())
+    return next(
+        p for n in itertools.count(1) if not (p := base if n == 1 else base.with_name(f"{base.name}-{n}")).exists()
+    )
 
 
 def command_line(verb: str, data: object, flags: Mapping[str, object], defaults: Mapping[str, object]) -> str:

@@ -61,7 +61,9 @@ def _number(name: str, default: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise UsageError(f"The environment variable {name} is {text!r}; it must be a number above 0, such as {default}.")
+        raise UsageError(
+            f"The environment variable {name} is {text!r}; it must be a number above 0, such as {default}."
+        )
     return value
 
 

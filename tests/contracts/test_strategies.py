@@ -94,7 +94,9 @@ def test_a_class_without_items_gets_low_finite_logits(strategy: Strategy) -> Non
 
 def test_zero_shot_scores_pictures_over_the_bridge() -> None:
     rng = np.random.default_rng(0)
-    bridge = Bridge(rng.normal(size=(9, DIMS)).astype(np.float32), np.zeros(9, np.float32), rng.uniform(-1, 1, (CLASSES, 9)))
+    bridge = Bridge(
+        rng.normal(size=(9, DIMS)).astype(np.float32), np.zeros(9, np.float32), rng.uniform(-1, 1, (CLASSES, 9))
+    )
     task = Task(CLASSES, unit_rows(rng.normal(size=(CLASSES, DIMS))), "bridge", bridge)
     x_ND = rng.normal(size=(5, DIMS)).astype(np.float32)
     (head,) = STRATEGIES["zero-shot"].fit_path(x_ND, np.zeros(5, np.int64), task, [{}])

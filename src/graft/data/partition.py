@@ -37,7 +37,11 @@ class Partition:
         """The same items by their positions in `dataset.take(kept)`; those not in `kept` are gone."""
         position = {int(old): new for new, old in enumerate(kept)}
         train = np.array([position[int(i)] for i in self.train if int(i) in position], np.int64)
-        test = None if self.test is None else np.array([position[int(i)] for i in self.test if int(i) in position], np.int64)
+        test = (
+            None
+            if self.test is None
+            else np.array([position[int(i)] for i in self.test if int(i) in position], np.int64)
+        )
         return replace(self, train=train, test=test)
 
 

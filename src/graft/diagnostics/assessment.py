@@ -79,7 +79,9 @@ def held_out_metrics(judged: Judged, seed: int) -> Mapping[str, Interval] | None
     return score_with_intervals(judged.labels, judged.probabilities_NC, seed=seed)
 
 
-def where_it_errs(judged: Judged, classes: Sequence[str], train_counts: IntArray) -> tuple[Confusion, tuple[ClassRow, ...]]:
+def where_it_errs(
+    judged: Judged, classes: Sequence[str], train_counts: IntArray
+) -> tuple[Confusion, tuple[ClassRow, ...]]:
     """Confusion counts and the table by class (`train_counts` (C,) training items of each)."""
     counts_CC = confusion(judged.labels, judged.predicted, len(classes))
     scores = per_class(counts_CC)

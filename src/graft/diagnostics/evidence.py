@@ -22,7 +22,9 @@ MOST_POINTS = 1200
 TEXT_CUT = 240
 
 
-def gather(dataset: Dataset, judged: Judged, x_ND: NDArray[np.float32], suspects: Sequence[Suspect], seed: int) -> Evidence:
+def gather(
+    dataset: Dataset, judged: Judged, x_ND: NDArray[np.float32], suspects: Sequence[Suspect], seed: int
+) -> Evidence:
     """Choose and draw what the report shows.
 
     `x_ND` are the vectors of the judged items, in their order. Classes beyond the twenty with most errors are left out of
@@ -92,6 +94,12 @@ def _map(dataset: Dataset, judged: Judged, x_ND: NDArray[np.float32], seed: int)
 def _suspects(dataset: Dataset, suspects: Sequence[Suspect]) -> tuple[Example, ...]:
     position = {item: i for i, item in enumerate(dataset.ids)}
     return tuple(
-        Example(s.item, **shown(dataset.contents[position[s.item]]), true=s.given, predicted=s.suggested, probability=s.p_suggested)
+        Example(
+            s.item,
+            **shown(dataset.contents[position[s.item]]),
+            true=s.given,
+            predicted=s.suggested,
+            probability=s.p_suggested,
+        )
         for s in suspects
     )

@@ -32,7 +32,9 @@ def fit_temperature(logits_NC: FloatArray, y_N: IntArray, *, pull: float = 1.0) 
         total = -log_softmax(logits_NC / math.exp(log_t))[rows_N, y_N].sum()
         return float(total + pull / 2 * log_t**2)
 
-    found = minimize_scalar(loss, bounds=(math.log(COLDEST), math.log(HOTTEST)), method="bounded", options={"xatol": 1e-4})
+    found = minimize_scalar(
+        loss, bounds=(math.log(COLDEST), math.log(HOTTEST)), method="bounded", options={"xatol": 1e-4}
+    )
     return float(math.exp(found.x))
 
 

@@ -131,7 +131,9 @@ def rbf(a_ND: Float32Array, b_MD: Float32Array, gamma: float) -> Float32Array:
     return np.exp(k_NM, out=k_NM)
 
 
-Solution = tuple[Float32Array, Float32Array, IntArray, Float64Array]  # points, coefficients, items S, their scores left out
+Solution = tuple[
+    Float32Array, Float32Array, IntArray, Float64Array
+]  # points, coefficients, items S, their scores left out
 
 
 def _solve_exactly(

@@ -66,7 +66,9 @@ class BridgeHead:
     `cosines_CK` says how near the text of each of the user's classes is to the text of each of the classifier's classes.
     """
 
-    def __init__(self, weight_KD: FloatArray, bias_K: FloatArray, cosines_CK: FloatArray, *, beta: float = SHARP) -> None:
+    def __init__(
+        self, weight_KD: FloatArray, bias_K: FloatArray, cosines_CK: FloatArray, *, beta: float = SHARP
+    ) -> None:
         self.weight_KD, self.bias_K, self.cosines_CK = weight_KD, bias_K, cosines_CK
         self.beta = beta
 

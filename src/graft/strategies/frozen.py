@@ -191,10 +191,19 @@ def _grid(**axes: Sequence[Any]) -> tuple[Settings, ...]:
 _LADDER = (
     Frozen("zero-shot", 0, _zero_shot, ({},), named=True, learns=False),
     Frozen("prototypes", 1, _prototypes, _grid(normalisation=("L2N", "CL2N", "UN", "HCL2N"))),
-    Frozen("named-prototypes", 2, _named_prototypes, _grid(name_weight=(None, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)), named=True),
+    Frozen(
+        "named-prototypes", 2, _named_prototypes, _grid(name_weight=(None, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)), named=True
+    ),
     Frozen("neighbours", 3, _neighbours, _grid(k=(10, 1, 3, 5, 20))),
     Frozen("linear-probe", 4, _linear_probe, _grid(c=PENALTIES), weighs=True),
-    Frozen("named-linear-probe", 5, _linear_probe, _grid(name_weight=(6.0, 2.0, 18.0), c=(1.0, 0.3, 3.0, 10.0)), named=True, weighs=True),
+    Frozen(
+        "named-linear-probe",
+        5,
+        _linear_probe,
+        _grid(name_weight=(6.0, 2.0, 18.0), c=(1.0, 0.3, 3.0, 10.0)),
+        named=True,
+        weighs=True,
+    ),
     Frozen("kernel-probe", 6, _kernel_probe, _grid(gamma=(0.3, 0.9), ridge=(0.1, 0.5)), weighs=True),
 )
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _LADDER}

@@ -15,19 +15,25 @@ def fit(
     *,
     label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
     content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
-    encoder: Annotated[Sequence[str], "Encoder reference; several compete on the same folds. Default: the bundled one."] = (),
+    encoder: Annotated[
+        Sequence[str], "Encoder reference; several compete on the same folds. Default: the bundled one."
+    ] = (),
     strategies: Annotated[str | None, "Only these strategies, separated by commas."] = None,
     metric: Annotated[str, "What to choose by: accuracy, macro_f1 or log_loss."] = "accuracy",
     budget: Annotated[str | None, "Time for everything, encoding included: 90s, 10m, 2h."] = None,
     test: Annotated[str | None, "Held-out items: a path, or a fraction such as 0.2."] = None,
     split: Annotated[Path | None, "JSON file with the train and test items, as a fit saves it."] = None,
-    names: Annotated[Path | None, "File of lines label<TAB>a name or a sentence, for zero-shot and named heads."] = None,
+    names: Annotated[
+        Path | None, "File of lines label<TAB>a name or a sentence, for zero-shot and named heads."
+    ] = None,
     shots: Annotated[int | None, "Learn from this many items a class."] = None,
     folds: Annotated[int | None, "Folds of the cross-validation; chosen from the data when left out."] = None,
     group: Annotated[str, "Items that stay together: auto (near duplicates), none, or a column."] = "auto",
     time: Annotated[str | None, "Column of times: the latest items are held out."] = None,
     strict: Annotated[bool, "Stop if any item is faulty, instead of going on without it."] = False,
-    coverage: Annotated[float, "Coverage of the unsure rule: share of items whose true label it keeps, 0.5 to 0.999."] = 0.9,
+    coverage: Annotated[
+        float, "Coverage of the unsure rule: share of items whose true label it keeps, 0.5 to 0.999."
+    ] = 0.9,
     seed: Annotated[int, "Seed of every random draw."] = 0,
     out: Annotated[Path | None, "Folder to write, which must not exist. Default: graft-out/NAME."] = None,
 ) -> FitResult:
