@@ -291,7 +291,7 @@ CHILD = """
     from graft.encoding import encode
     from graft.store.cache import VectorCache
     from tests.small_disk import small_disk
-from tests.toy_encoder import ToyRunner, ToyText, pause
+    from tests.toy_encoder import ToyRunner, ToyText, pause
     runtime.formats = lambda _: ("f32",)
     runtime.open_runner = lambda encoder, *, format, device: ToyRunner(encoder, format, before=pause(0.002))
     texts = [f"text number {i}, {'x' * (i % 57)}" for i in range(3000)]
@@ -311,6 +311,7 @@ def child(code: str, cache: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.usefixtures("toys")
+@pytest.mark.soak
 def test_killed_at_any_moment_and_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every run is killed, or interrupted as by Ctrl-C; what is left is right, and a last run finds part of the work done."""
     rng = random.Random(0)

@@ -163,7 +163,7 @@ def test_refusals_name_the_value_and_the_way_out(digits: Path, tmp_path: Path) -
     with pytest.raises((UsageError, StorageError), match="taken"):
         graft.fit(digits, out=taken)
     with pytest.raises(UsageError, match="log_loss"):
-        graft.fit(digits, metric="acuracy", out=tmp_path / "a")
+        graft.fit(digits, metric="acuracy", out=tmp_path / "a")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="linear-probe"):
         graft.fit(digits, strategies="liner-probe", out=tmp_path / "b")
     with pytest.raises(UsageError, match="between 0 and 1"):

@@ -316,11 +316,11 @@ def _processor(device: str) -> str:
     """Name of the processor or GPU, without importing anything heavy; empty where there is none of that kind."""
     if device == "mps":
         return platform.processor() if sys.platform == "darwin" else ""
+    if device == "cpu":
+        return settings.processor()
     with contextlib.suppress(OSError, IndexError):
-        if device == "cpu":
-            return str(re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())[0]).strip()
         if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
             return ""
         cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
         return str(re.findall(r"Model:\s*(.+)", cards[0].read_text())[0]).strip()
-    return platform.processor() or platform.machine() if device == "cpu" else ""
+    return ""

@@ -48,12 +48,13 @@ from graft.results import (
     Suspect,
     to_json,
 )
-from graft.selection import METRICS, Candidate, Selection, select
+from graft.selection import Candidate, Selection, select
 from graft.settings import processor, threads
 from graft.store.cache import VectorCache
 from graft.store.files import new_folder, write_bytes, write_json
 from graft.strategies.frozen import Task, head_from_state
 from graft.strategies.naming import name_classes
+from graft.trials import METRICS
 
 PARTS = ("read", "encode", "select", "refit", "report")
 WORTH_COMPARING = (
@@ -202,7 +203,7 @@ def choose(
     """
     dataset, first = encoded.dataset, encoded.pools[0]
     texts = [str(content) for content in dataset.contents] if dataset.modality == "text" else None
-    grouping = near_duplicate_groups(first.x_ND, hashes=encoded.hashes, texts=texts)
+    grouping = near_duplicate_groups(first.x_ND, hashes=encoded.hashes, texts=texts, labels=dataset.labels)
     groups = dataset.groups
     if groups is None:
         groups = grouping.group_ids if group == "auto" else np.arange(len(dataset))
@@ -256,6 +257,7 @@ def _duplicates(dataset: Dataset, partition: Partition, grouping: Grouping) -> D
         groups=tuple(tuple(ids[i] for i in members[:MOST_MEMBERS]) for members in grouping.groups()[:MOST_GROUPS]),
         leaks=tuple((ids[a], ids[b], similarity) for a, b, similarity in leaks[:MOST_LEAKS]),
         leaked=len({b for _, b, _ in leaks}),
+        objects=tuple(dataset.classes[code] for code in grouping.objects),
     )
 
 

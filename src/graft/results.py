@@ -134,7 +134,9 @@ class Suspect:
 class Duplicates:
     """Exact and near duplicates. `groups` lists item ids of the first groups found (largest first), `leaks` pairs (train id, test id, similarity).
 
-    `grouped` and `random` are the chosen strategy's cross-validated score with groups kept together and with plain random folds.
+    `threshold` is the least similarity of a near pair: cosine for pictures, share of equal letters for texts. `objects` are classes
+    that are one object (their label names it), whose items are not kept together. `grouped` and `random` are the chosen strategy's
+    cross-validated score with groups kept together and with plain random folds.
     """
 
     exact: int = 0
@@ -143,6 +145,7 @@ class Duplicates:
     groups: tuple[tuple[str, ...], ...] = ()
     leaks: tuple[tuple[str, str, float], ...] = ()
     leaked: int = 0
+    objects: tuple[str, ...] = ()
     grouped: Interval | None = None
     random: Interval | None = None
 

@@ -23,7 +23,7 @@ from graft.settings import progress
 from graft.strategies.frozen import Settings, Strategy, Task, strategies_named
 from graft.trials import METRICS, Fold, Plan, Trial, measure
 
-MOST_FOLDS, MOST_REPEATS = 10, 5
+MOST_FOLDS, MOST_REPEATS = 10, 3
 UNMEASURED = "not measured: with these labels no folds can be drawn"
 MANY_ITEMS = 1000  # from here on five folds once tell enough; with fewer items folds are more and repeated
 
@@ -129,7 +129,8 @@ def draw_plan(y_N: IntArray, groups: IntArray | None, *, n_folds: int | None = N
     """The folds for these labels; None when fewer than two classes have two items (groups) to put on different sides.
 
     By default as many folds as a middling class has items, so that each fold takes about one of each, at most ten; repeated up to
-    five times while items are few (the split is then a large part of the chance); five folds once for many items.
+    three times while items are few (the split is then a large part of the chance, and more repeats narrow the corrected interval by
+    less than a twentieth); five folds once for many items.
     Raises UsageError when `n_folds` is under two or above the number of groups.
     """
     alone_N = np.arange(len(y_N)) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -145,7 +146,7 @@ def draw_plan(y_N: IntArray, groups: IntArray | None, *, n_folds: int | None = N
     many = len(y_N) > MANY_ITEMS
     fold_count = n_folds or max(2, min(5 if many else MOST_FOLDS, int(np.median(groups_C))))
     repeats = max(1, min(MOST_REPEATS, MANY_ITEMS // len(y_N)))
-    drawn = draw_folds(y_N, alone_N, fold_count, repeats, np.random.default_rng(seed))
+    drawn = draw_folds(np.asarray(y_N, np.int64), alone_N, fold_count, repeats, np.random.default_rng(seed))
     return Plan(tuple(drawn), fold_count, repeats)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.heads.base import IntArray
+from graft.settings import threads
 from graft.strategies.frozen import Settings, Strategy, Task
 
 Floats = NDArray[np.float64]
@@ -68,24 +70,40 @@ class Trial:
 def measure(
     strategy: Strategy, items: Any, y_N: IntArray, task: Task, plan: Plan, *, metric: str, over: Callable[[], bool]
 ) -> Trial | None:
-    """Fit the strategy's path of settings on every fold; None when `over()` says that time is up before the last of them."""
+    """Fit the strategy's path of settings on every fold, several folds at once; None when `over()` says that time is up before the last.
+
+    `seconds` are those of the processor, which do not depend on how many folds ran beside each other.
+    """
     settings = strategy.settings(np.bincount(y_N, minlength=task.n_classes))
     oof_SNC = np.zeros((len(settings), len(y_N), task.n_classes), np.float32)
-    rows: list[tuple[Floats, Floats, Floats]] = []
-    started, memory = time.perf_counter(), 0.0
-    for number, (train, validation) in enumerate(plan.folds):
+
+    def one(fold: Fold, watch: bool = False) -> tuple[NDArray[np.float32], float, float] | None:
         if over():
             return None
-        with _ArrayPeak(watch=number == 0) as peak:
+        train, validation = fold
+        started = time.thread_time()
+        with _ArrayPeak(watch=watch) as peak:
             heads = strategy.fit_path(items[train], y_N[train], task, settings)
-        memory = max(memory, peak.megabytes)
         held = items[validation]
         logits_SVC = np.stack([head.logits(held) for head in heads]).astype(np.float32)
+        return logits_SVC, time.thread_time() - started, peak.megabytes
+
+    first = one(plan.folds[0], watch=True)  # alone: the memory of two folds could not be told apart
+    with ThreadPoolExecutor(threads()) as pool:
+        done = [first, *pool.map(one, plan.folds[1:])]
+    rows: list[tuple[Floats, Floats, Floats]] = []
+    seconds = 0.0
+    for (_, validation), result in zip(plan.folds, done, strict=True):
+        if result is None:
+            return None
+        logits_SVC, spent, _ = result
+        seconds += spent
         oof_SNC[:, validation] += logits_SVC / plan.repeats
         rows.append(score(logits_SVC, y_N[validation]))
+    assert first is not None
     raw = FoldScores(*(np.stack(column) for column in zip(*rows, strict=True)))
     scores, best = cross_fitted(raw, plan.n_folds, metric)
-    return Trial(raw, scores, settings[best], oof_SNC[best], time.perf_counter() - started, memory)
+    return Trial(raw, scores, settings[best], oof_SNC[best], seconds, first[2])
 
 
 class _ArrayPeak:

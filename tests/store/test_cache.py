@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import random
 import signal
 import sqlite3
@@ -346,9 +347,10 @@ def test_several_processes_at_once(tmp_path: Path) -> None:
         assert len(cache.get(keys_of(60, "shared:f32"))) == 60
 
 
-KILLS = 20
+KILLS = 300 if os.environ.get("GRAFT_SOAK") else 20
 
 
+@pytest.mark.soak
 def test_killed_a_score_of_times(tmp_path: Path) -> None:
     """A writer is killed at random moments: the file opens, every row is right, and the sums agree with the rows."""
     code = """

@@ -84,8 +84,8 @@ def after_encoding(
 ) -> Partition:
     """Hold out the test part if none is fixed yet: the latest items where there are times, else a stratified draw.
 
-    `groups` (N,) are group codes of the items of `dataset`; a group never straddles the draw. A class with fewer than ten items
-    means no test part, unless a fraction was asked for. Raises UsageError when a class has fewer than `shots` items left.
+    `groups` (N,) are group codes of the items of `dataset`; a group never straddles the draw. Fewer than ten items a class on
+    average means no test part, unless a fraction was asked for. Raises UsageError when a class has fewer than `shots` items left.
     """
     if partition.test is not None:
         return partition

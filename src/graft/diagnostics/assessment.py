@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Judged:
         return codes
 
 
-def calibrate(logits_NC: FloatArray, labels: IntArray) -> Calibration:
+def calibrate(logits_NC: NDArray[np.floating[Any]], labels: IntArray) -> Calibration:
     """Temperature scaling (Guo et al. 2017) fitted on out-of-fold `logits_NC`; figures before and after on the same items."""
     temperature = fit_temperature(logits_NC, labels)
     before, after = softmax(logits_NC), softmax(logits_NC / temperature)

@@ -58,9 +58,10 @@ def softmax(logits_NC: FloatArray) -> Float64Array:
 
 def unit_rows(x_ND: FloatArray) -> Float32Array:
     """Rows scaled to length 1 (float32); a row of zeros stays zero."""
-    x_ND = np.asarray(x_ND, np.float32)
-    norm_N1 = np.linalg.norm(x_ND, axis=1, keepdims=True)
-    return x_ND / np.where(norm_N1 > 0, norm_N1, np.float32(1))
+    long_ND = np.asarray(x_ND, np.float32)
+    norm_N1: Float32Array = np.linalg.norm(long_ND, axis=1, keepdims=True)
+    norm_N1[norm_N1 == 0] = 1
+    return long_ND / norm_N1
 
 
 def one_hot(y_N: IntArray, n_classes: int) -> Float32Array:

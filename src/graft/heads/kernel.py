@@ -43,6 +43,14 @@ class KernelHead:
     items. `balanced` gives every class the same weight in sum.
     """
 
+    normaliser: Normaliser
+    point_MD: Float32Array
+    coef_MP: Float32Array
+    mean_P: Float32Array
+    scale: float
+    present_C: IntArray
+    n_classes: int
+
     def __init__(self, *, gamma: float = 0.7, ridge: float = 0.3, balanced: bool = False) -> None:
         self.gamma, self.ridge = gamma, ridge
         self.balanced = balanced
@@ -123,12 +131,13 @@ def fit_path(
 
 def rbf(a_ND: Float32Array, b_MD: Float32Array, gamma: float) -> Float32Array:
     """exp(-gamma * |a - b|^2) for every pair (N, M), float32."""
-    k_NM = a_ND @ b_MD.T
+    k_NM: Float32Array = a_ND @ b_MD.T
     k_NM *= 2 * gamma
     k_NM -= (gamma * np.einsum("nd,nd->n", a_ND, a_ND))[:, None]
     k_NM -= gamma * np.einsum("md,md->m", b_MD, b_MD)
     np.minimum(k_NM, 0, out=k_NM)
-    return np.exp(k_NM, out=k_NM)
+    np.exp(k_NM, out=k_NM)
+    return k_NM
 
 
 Solution = tuple[
@@ -204,8 +213,8 @@ def _solve_on_landmarks(
         inner_MP = cho_solve(factor, moment_MP, check_finite=False)
         leverage_S = weight_N[some_S] * np.einsum("ms,ms->s", f_MS, cho_solve(factor, f_MS, check_finite=False))
         residual_SP = (target_NP[some_S] - f_MS.T @ inner_MP) / np.maximum(1 - leverage_S, 1e-6)[:, None]
-        coef_MP = solve_triangular(lower_MM, inner_MP, lower=True, trans="T", check_finite=False).astype(np.float32)
-        solutions.append((point_MD, coef_MP, some_S, target_NP[some_S] - residual_SP))
+        coef_MP = solve_triangular(lower_MM, inner_MP, lower=True, trans="T", check_finite=False)
+        solutions.append((point_MD, coef_MP.astype(np.float32, order="C"), some_S, target_NP[some_S] - residual_SP))
     return solutions
 
 

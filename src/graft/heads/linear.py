@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from graft.heads.base import (
     Arrays,
     Config,
+    Float32Array,
     Float64Array,
     FloatArray,
     IntArray,
@@ -41,6 +42,14 @@ class LinearHead:
     class the same weight in sum.
     """
 
+    normaliser: Normaliser
+    prior: NamePrior | None
+    pull: float
+    coef_CD: Float32Array
+    intercept_C: Float64Array
+    present_C: IntArray
+    n_classes: int
+
     def __init__(
         self,
         *,
@@ -55,8 +64,15 @@ class LinearHead:
 
     def fit(self, x_ND: FloatArray, y_N: IntArray, n_classes: int) -> Self:
         """Learn from vectors (N, D) and labels (N,) in 0..n_classes-1."""
-        settings = {"names_CD": self.given_names_CD, "name_weight": self.name_weight, "balanced": self.balanced}
-        (fitted,) = fit_path(x_ND, y_N, n_classes, cs=(self.c,), **settings)
+        (fitted,) = fit_path(
+            x_ND,
+            y_N,
+            n_classes,
+            cs=(self.c,),
+            names_CD=self.given_names_CD,
+            name_weight=self.name_weight,
+            balanced=self.balanced,
+        )
         self.__dict__.update(fitted.__dict__)
         return self
 
@@ -89,12 +105,6 @@ class LinearHead:
         head.prior = NamePrior.from_arrays(arrays) if "names" in arrays else None
         return head
 
-    def _learned(
-        self, normaliser: Normaliser, prior: NamePrior | None, pull: float, present_C: IntArray, n_classes: int
-    ) -> None:
-        self.normaliser, self.prior, self.pull = normaliser, prior, pull
-        self.present_C, self.n_classes = present_C, n_classes
-
 
 def fit_path(
     x_ND: FloatArray,
@@ -116,7 +126,7 @@ def fit_path(
     present_C, inner_N = np.unique(y_N, return_inverse=True)
     prior, pull, offset_NC = None, 0.0, None
     if names_CD is not None:
-        prior = NamePrior(names_CD).fit(x_ND, y_N)
+        prior = NamePrior(names_CD).fit(x_ND, y_N, n_classes)
         pull = prior.scale * name_weight / CALIBRATED
         offset_NC = pull * prior.cosines(x_ND)[:, present_C]
     weight_N = item_weights(inner_N, balanced=balanced)
@@ -125,8 +135,9 @@ def fit_path(
     heads: dict[float, LinearHead] = {}
     for c, (coef_CD, intercept_C) in zip(sorted(set(cs)), problem.path(sorted(set(cs)), tolerance), strict=True):
         head = LinearHead(c=c, names_CD=names_CD, name_weight=name_weight, balanced=balanced)
-        head._learned(normaliser, prior, pull, present_C, n_classes)
-        head.coef_CD, head.intercept_C = coef_CD.astype(np.float32), intercept_C
+        head.normaliser, head.prior, head.pull = normaliser, prior, pull
+        head.present_C, head.n_classes = present_C, n_classes
+        head.coef_CD, head.intercept_C = coef_CD.astype(np.float32, order="C"), intercept_C
         heads[c] = head
     return [heads[c] for c in cs]
 
@@ -144,8 +155,8 @@ class _Problem:
         self.basis_DR = np.linalg.qr(x_ND.T.astype(np.float64))[0] if len(x_ND) < x_ND.shape[1] else None
         rank = min(x_ND.shape)
         self.small = len(x_ND) * rank * self.n_classes <= SMALL
-        dtype = np.float64 if self.small else np.float32
-        self.x_NR = (x_ND if self.basis_DR is None else x_ND @ self.basis_DR).astype(dtype)
+        dtype: type[np.floating[Any]] = np.float64 if self.small else np.float32
+        self.x_NR: FloatArray = (x_ND if self.basis_DR is None else x_ND @ self.basis_DR).astype(dtype)
         self.y_N, self.rows_N = y_N, np.arange(len(y_N))
         self.weight_N = weight_N.astype(dtype)
         self.offset_NC = None if offset_NC is None else offset_NC.astype(dtype)

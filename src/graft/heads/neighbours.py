@@ -6,6 +6,7 @@ Legend: N items asked about, M items remembered, D dims, C classes, k neighbours
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Self
 
 import numpy as np
@@ -23,6 +24,10 @@ class NeighbourHead:
     A neighbour weighs exp(cosine / 0.1) (cf. Wu et al. 2018, who take 0.07), and one vote is spread evenly over all classes, so that
     none has probability 0: p = (k * share of the weight + 1 / C) / (k + 1).
     """
+
+    memory: _Memory
+    y_M: IntArray
+    n_classes: int
 
     def __init__(self, *, k: int = 10) -> None:
         if k < 1:
@@ -43,7 +48,8 @@ class NeighbourHead:
         votes_NC = np.zeros((len(near_Nk), self.n_classes))
         np.add.at(votes_NC, (np.arange(len(near_Nk))[:, None], self.y_M[near_Nk[:, :k]]), weight_Nk)
         votes_NC *= k / weight_Nk.sum(axis=1, keepdims=True)
-        return np.log((votes_NC + 1 / self.n_classes) / (k + 1))
+        logits_NC: Float64Array = np.log((votes_NC + 1 / self.n_classes) / (k + 1))
+        return logits_NC
 
     def state(self) -> State:
         """The items remembered and their labels."""
@@ -74,16 +80,22 @@ def fit_path(
 
 
 class _Memory:
-    """Items to search among. The last search is kept: heads that differ in k alone ask for the same one after another."""
+    """Items to search among. The last search is kept, by a digest of what was asked: heads that differ in k alone ask for the same
+    one after another.
+    """
 
     def __init__(self, normaliser: Normaliser, point_MD: Float32Array, most: int) -> None:
         self.normaliser, self.point_MD = normaliser, point_MD
         self.most = min(most, len(point_MD))
-        self._last: tuple[FloatArray, tuple[IntArray, Float32Array]] | None = None
+        self._last: tuple[bytes, tuple[IntArray, Float32Array]] = (
+            b"",
+            (np.empty(0, np.int64), np.empty(0, np.float32)),
+        )
 
     def search(self, x_ND: FloatArray) -> tuple[IntArray, Float32Array]:
         """Positions and cosines (N, most) of the nearest, nearest first; the earlier item first among equals."""
-        if self._last is not None and self._last[0] is x_ND:
+        asked = blake2b(np.asarray(x_ND, np.float32).tobytes()).digest()
+        if asked == self._last[0]:
             return self._last[1]
         near_Nk = np.empty((len(x_ND), self.most), np.int64)
         cosine_Nk = np.empty((len(x_ND), self.most), np.float32)
@@ -91,11 +103,21 @@ class _Memory:
         for start in range(0, len(x_ND), block):
             part = slice(start, start + block)
             cosine_BM = self.normaliser(x_ND[part]) @ self.point_MD.T
-            near_Bk = np.argpartition(-cosine_BM, self.most - 1, axis=1)[:, : self.most]
-            near_Bk.sort(axis=1)
-            found_Bk = np.take_along_axis(cosine_BM, near_Bk, axis=1)
-            order_Bk = np.argsort(-found_Bk, axis=1, kind="stable")
-            near_Nk[part] = np.take_along_axis(near_Bk, order_Bk, axis=1)
-            cosine_Nk[part] = np.take_along_axis(found_Bk, order_Bk, axis=1)
-        self._last = (x_ND, (near_Nk, cosine_Nk))
-        return self._last[1]
+            near_Nk[part] = _nearest(cosine_BM, self.most)
+            cosine_Nk[part] = np.take_along_axis(cosine_BM, near_Nk[part], axis=1)
+        self._last = (asked, (near_Nk, cosine_Nk))
+        return near_Nk, cosine_Nk
+
+
+def _nearest(cosine_BM: Float32Array, k: int) -> IntArray:
+    """Positions (B, k) of the largest, largest first, the earlier position first among equals."""
+    near_Bk = np.argpartition(-cosine_BM, k - 1, axis=1)[:, :k]
+    near_Bk.sort(axis=1)
+    found_Bk = np.take_along_axis(cosine_BM, near_Bk, axis=1)
+    near_Bk = np.take_along_axis(near_Bk, np.argsort(-found_Bk, axis=1, kind="stable"), axis=1)
+    least_B1 = found_Bk.min(axis=1, keepdims=True)
+    cut_B = (cosine_BM == least_B1).sum(axis=1) > (found_Bk == least_B1).sum(
+        axis=1
+    )  # not all equals of the last fit in
+    near_Bk[cut_B] = np.argsort(-cosine_BM[cut_B], axis=1, kind="stable")[:, :k]
+    return near_Bk

@@ -41,6 +41,12 @@ class PrototypeHead:
     less where the names do not fit the labels (`NamePrior`); 4 with centred names is about 6 with names as they are.
     """
 
+    normaliser: Normaliser
+    mean_CD: Float32Array
+    absent_C: IntArray
+    scale: float
+    picked_weight: float
+
     def __init__(
         self, *, normalisation: str = "L2N", names_CD: FloatArray | None = None, name_weight: float | None = None
     ) -> None:
@@ -52,13 +58,15 @@ class PrototypeHead:
         x_ND, y_N = np.asarray(x_ND, np.float32), np.asarray(y_N, np.int64)
         if self.given_names_CD is None:
             return self._fit_means(x_ND, y_N, n_classes)
-        return self._fit_named(x_ND, y_N, NamePrior(self.given_names_CD).fit(x_ND, y_N))
+        return self._fit_named(x_ND, y_N, NamePrior(self.given_names_CD).fit(x_ND, y_N, n_classes))
 
     def _fit_means(self, x_ND: Float32Array, y_N: IntArray, n_classes: int) -> Self:
         self.normaliser = Normaliser(self.normalisation).fit(x_ND)
         x_ND = self.normaliser(x_ND)
         count_C = np.bincount(y_N, minlength=n_classes)
-        self.mean_CD = (one_hot(y_N, n_classes).T @ x_ND) / np.maximum(count_C, 1)[:, None].astype(np.float32)
+        sum_CD = _sums(x_ND, y_N, n_classes)
+        size_C1: Float32Array = np.maximum(count_C, 1)[:, None].astype(np.float32)
+        self.mean_CD = sum_CD / size_C1
         self.absent_C = np.flatnonzero(count_C == 0)
         present_C = np.flatnonzero(count_C)
         squared_NC = self._squared(x_ND)[:, present_C]
@@ -74,7 +82,7 @@ class PrototypeHead:
     def _fit_named(self, x_ND: Float32Array, y_N: IntArray, prior: NamePrior) -> Self:
         self.normaliser, self.absent_C = prior.normaliser, np.empty(0, np.int64)
         x_ND = self.normaliser(x_ND)
-        sum_CD = one_hot(y_N, len(prior.names_CD)).T @ x_ND
+        sum_CD = _sums(x_ND, y_N, len(prior.names_CD))
         count_C = np.bincount(y_N, minlength=len(prior.names_CD))
         many_N = count_C[y_N] > 1  # without its only example a class is its name alone, and would tell only of names
         expected = min(EXPECTED_WEIGHT, prior.scale / 2)
@@ -95,7 +103,8 @@ class PrototypeHead:
         """Squared distances (N, C) to the prototypes."""
         cross_NC = (x_ND @ self.mean_CD.T).astype(np.float64)
         norm_N1 = np.einsum("nd,nd->n", x_ND, x_ND)[:, None].astype(np.float64)
-        return np.maximum(norm_N1 - 2 * cross_NC + np.einsum("cd,cd->c", self.mean_CD, self.mean_CD), 0)
+        squared_NC: Float64Array = norm_N1 - 2 * cross_NC + np.einsum("cd,cd->c", self.mean_CD, self.mean_CD)
+        return np.maximum(squared_NC, 0)
 
     def logits(self, x_ND: FloatArray) -> Float64Array:
         """Finite float64 (N, C)."""
@@ -123,8 +132,16 @@ class PrototypeHead:
 def fit_path(
     x_ND: FloatArray, y_N: IntArray, n_classes: int, *, names_CD: FloatArray, name_weights: Sequence[float | None]
 ) -> list[PrototypeHead]:
-    """One named head for each weight, in the order given."""
-    return [PrototypeHead(names_CD=names_CD, name_weight=w).fit(x_ND, y_N, n_classes) for w in name_weights]
+    """One named head for each weight, in the order given; they share what the names tell of these items."""
+    x_ND, y_N = np.asarray(x_ND, np.float32), np.asarray(y_N, np.int64)
+    prior = NamePrior(names_CD).fit(x_ND, y_N, n_classes)
+    return [PrototypeHead(names_CD=names_CD, name_weight=w)._fit_named(x_ND, y_N, prior) for w in name_weights]
+
+
+def _sums(x_ND: Float32Array, y_N: IntArray, n_classes: int) -> Float32Array:
+    """Each class's vectors added up (C, D)."""
+    sum_CD: Float32Array = one_hot(y_N, n_classes).T @ x_ND
+    return sum_CD
 
 
 def _left_out(
@@ -134,7 +151,7 @@ def _left_out(
     raw_CD = (sum_CD + weight * names_CD).astype(np.float64)
     dot_NC = x_ND.astype(np.float64) @ raw_CD.T
     norm_C = np.linalg.norm(raw_CD, axis=1)
-    cosine_NC = dot_NC / np.maximum(norm_C, 1e-9)
+    cosine_NC: Float64Array = dot_NC / np.maximum(norm_C, 1e-9)
     rows_N = np.arange(len(y_N))
     own_N = dot_NC[rows_N, y_N]
     length_N = np.einsum("nd,nd->n", x_ND, x_ND).astype(np.float64)

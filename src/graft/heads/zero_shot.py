@@ -57,7 +57,9 @@ class ZeroShotHead:
     @classmethod
     def from_state(cls, arrays: Arrays, config: Config) -> Self:
         """The head that `state` described."""
-        return cls(arrays["names"], scale=config["scale"])
+        head = cls(arrays["names"], scale=config["scale"])
+        head.names_CD = arrays["names"]  # of length 1 already: scaled once more, last bits would change
+        return head
 
 
 class BridgeHead:
@@ -141,8 +143,10 @@ class NamePrior:
         self.normaliser = Normaliser("LCL2N")
         self.scale = EXPECTED_SCALE
 
-    def fit(self, x_ND: FloatArray, y_N: IntArray) -> Self:
-        """Learn the items' mean and the scale from labelled items."""
+    def fit(self, x_ND: FloatArray, y_N: IntArray, n_classes: int) -> Self:
+        """Learn the items' mean and the scale from labelled items; raises ValueError when there is not a name for each class."""
+        if len(self.names_CD) != n_classes:
+            raise ValueError(f"{len(self.names_CD)} names for {n_classes} classes")
         self.normaliser.fit(x_ND)
         some = np.linspace(0, len(x_ND) - 1, min(len(x_ND), ENOUGH_ITEMS)).astype(np.int64)
         self.scale = fit_scale(self.cosines(x_ND[some]), y_N[some])

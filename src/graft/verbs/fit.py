@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 if TYPE_CHECKING:
     from graft.results import FitResult
@@ -19,7 +19,7 @@ def fit(
         Sequence[str], "Encoder reference; several compete on the same folds. Default: the bundled one."
     ] = (),
     strategies: Annotated[str | None, "Only these strategies, separated by commas."] = None,
-    metric: Annotated[str, "What to choose by: accuracy, macro_f1 or log_loss."] = "accuracy",
+    metric: Annotated[Literal["accuracy", "macro_f1", "log_loss"], "What to choose by."] = "accuracy",
     budget: Annotated[str | None, "Time for everything, encoding included: 90s, 10m, 2h."] = None,
     test: Annotated[str | None, "Held-out items: a path, or a fraction such as 0.2."] = None,
     split: Annotated[Path | None, "JSON file with the train and test items, as a fit saves it."] = None,
@@ -77,7 +77,7 @@ def fit(
         )
     with watch.part("refit"):
         proof = prove(encoded, chosen, coverage=coverage, seed=seed)
-    command = command_line("fit", data, flags, fit.__kwdefaults__)
+    command = command_line("fit", data, flags, fit.__kwdefaults__ or {})
     return publish(encoded, chosen, proof, watch=watch, command=command, folder=folder, seed=seed)
 
 
