@@ -4,12 +4,16 @@
 this number of labels a class: shrunk = (n * mean + m * (base + advantage)) / (n + m), where n counts the items measured on, m is
 `PSEUDO_ITEMS`, `advantage` is `ADVANTAGE` (points over the linear probe) and base, the same for all, is the mean over the strategies
 measured of mean - advantage. With n much larger than m the measurement alone decides.
+
+`ADVANTAGE` is rounded from accuracies on five public sets (SST-2, AG News, Banking77, CIFAR-10, NEU surface defects; five draws each);
+between those sets it varies by one to two points, and two strategies disagree on one item in seven, hence `PSEUDO_ITEMS`. It holds for
+strategies that look at class names only where the names mean something to the encoder: see `names_hold`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,28 +24,37 @@ from graft.results import Interval
 Floats = NDArray[np.float64]
 
 HALF_A_POINT = 0.005
-PSEUDO_ITEMS = 100.0
+PSEUDO_ITEMS = 400.0
 LABELS = (1, 2, 5, 10, 20, 50, 100)
 ADVANTAGE: Mapping[str, tuple[float, ...]] = {
-    "zero-shot": (0.0, 0.0, -0.05, -0.1, -0.15, -0.2, -0.25),
-    "prototypes": (0.0, 0.0, -0.01, -0.02, -0.03, -0.04, -0.05),
-    "named-prototypes": (0.05, 0.05, 0.03, 0.01, -0.02, -0.03, -0.05),
-    "neighbours": (-0.01, -0.03, -0.03, -0.03, -0.03, -0.02, -0.02),
+    "zero-shot": (0.05, 0.0, -0.05, -0.08, -0.12, -0.15, -0.2),
+    "prototypes": (-0.05, -0.03, -0.01, -0.015, -0.02, -0.02, -0.03),
+    "named-prototypes": (0.12, 0.07, 0.025, 0.01, -0.005, -0.01, -0.02),
+    "neighbours": (-0.01, -0.02, -0.025, -0.02, -0.02, -0.03, -0.02),
     "linear-probe": (0.0,) * 7,
-    "named-linear-probe": (0.03, 0.03, 0.03, 0.02, 0.01, 0.0, 0.0),
-    "kernel-probe": (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.005),
+    "named-linear-probe": (0.11, 0.08, 0.04, 0.03, 0.015, 0.015, 0.005),
+    "kernel-probe": (0.0, 0.0, 0.0, 0.002, 0.004, 0.003, 0.003),
 }
+IDLE_NAMES: Mapping[str, float] = {"zero-shot": -0.3, "named-prototypes": -0.03, "named-linear-probe": -0.005}
+HELPFUL = 0.15  # by this share names must beat chance to be relied on
+NAMES_EXPECTED, NAMES_ITEMS = (
+    0.6,
+    4.0,
+)  # what zero-shot is expected to get right before any item is seen, and its weight in items
 
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """One strategy that was measured: its name, rung and encoder, and its score on every fold (larger is better)."""
+    """One strategy that was measured: its name, rung and encoder, its score on every fold (larger is better), and whether
+    the class names mean something to that encoder.
+    """
 
     name: str
     rung: int
     encoder: str
     scores_F: Floats
     seconds: float
+    names: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,8 +66,22 @@ class Choice:
     shrunk: tuple[float, ...]
 
 
-def advantage(name: str, labels_a_class: float) -> float:
-    """What the strategy is expected to be ahead of the linear probe, in shares of items; 0 for one that is not in the table."""
+def names_hold(hits: float, items: int, n_classes: int) -> bool:
+    """Whether the class names mean something to the encoder: `hits` is the share of `items` labelled items that zero-shot gets right.
+
+    Zero-shot learns nothing from the items, so that share is fair at any number of them.
+    """
+    share = (items * hits + NAMES_ITEMS * NAMES_EXPECTED) / (items + NAMES_ITEMS)
+    return share >= 1 / n_classes + HELPFUL
+
+
+def advantage(name: str, labels_a_class: float, *, names: bool) -> float:
+    """What the strategy is expected to be ahead of the linear probe, in shares of items; 0 for one that is not in the table.
+
+    `names` says whether the class names mean something to the encoder.
+    """
+    if not names and name in IDLE_NAMES:
+        return IDLE_NAMES[name]
     if name not in ADVANTAGE:
         return 0.0
     return float(np.interp(np.log(max(labels_a_class, 1.0)), np.log(LABELS), ADVANTAGE[name]))
@@ -63,7 +90,7 @@ def advantage(name: str, labels_a_class: float) -> float:
 def choose(standings: Sequence[Standing], *, items: int, labels_a_class: float, sizes: tuple[float, float]) -> Choice:
     """The best shrunk score, or the cheapest strategy within half a point of it whose paired interval to it holds zero."""
     means = np.array([s.scores_F.mean() for s in standings])
-    expected = np.array([advantage(s.name, labels_a_class) for s in standings])
+    expected = np.array([advantage(s.name, labels_a_class, names=s.names) for s in standings])
     shrunk = (items * means + PSEUDO_ITEMS * (np.mean(means - expected) + expected)) / (items + PSEUDO_ITEMS)
     best = int(shrunk.argmax())
     order = sorted(range(len(standings)), key=lambda i: (standings[i].rung, -shrunk[i]))
@@ -84,15 +111,20 @@ def told_apart(a: Standing, b: Standing, sizes: tuple[float, float]) -> bool:
     return gap.low is not None and gap.high is not None and (gap.low > 0 or gap.high < 0)
 
 
-def choose_unmeasured(runnable: Sequence[tuple[str, str]], hits: Mapping[str, float], items: int) -> tuple[int, str]:
-    """Position among `runnable` (strategy, encoder) pairs, and why, where there are no folds.
-
-    `hits` is the share of the `items` labelled items that zero-shot gets right, by encoder; it learned nothing from them, so
-    that share is fair.
-    """
-    expected = [advantage(name, 1.0) for name, _ in runnable]
+def choose_unmeasured(runnable: Sequence[tuple[str, str]], names: Mapping[str, bool]) -> tuple[int, str]:
+    """Position among `runnable` (strategy, encoder) pairs, and why, where there are no folds. `names` is `names_hold` by encoder."""
+    expected = [advantage(name, 1.0, names=names.get(encoder, False)) for name, encoder in runnable]
     place = int(np.argmax(expected))
-    return place, ""
+    name, encoder = runnable[place]
+    why = f"{_capital(name)} was taken on experience: with so few labels nothing can be measured on items that were not learned from."
+    if names.get(encoder):
+        why += (
+            " The class names mean something to the encoder (zero-shot gets clearly more of the labelled items right than "
+            "chance would), and strategies that start from them are then the best."
+        )
+    elif encoder in names:
+        why += " The class names say little to the encoder: zero-shot gets hardly more of the labelled items right than chance would."
+    return place, why
 
 
 @dataclass(frozen=True)
@@ -112,7 +144,8 @@ class Wording:
         found = corrected_resampled_t(s.scores_F, *self.sizes)
         if self.metric == "log_loss":
             return f"log loss {-found.value:.3f}" + _ends(found, -1.0, ".3f")
-        share = f"{100 * found.value:.1f} %" + _ends(found, 100.0, ".1f")
+        low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (found.low, found.high))
+        share = f"{100 * found.value:.1f} %" + _ends(replace(found, low=low, high=high), 100.0, ".1f")
         return f"{share} right" if self.metric == "accuracy" else f"macro-F1 {share}"
 
     def lead(self, a: Standing, b: Standing) -> str:

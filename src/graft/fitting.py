@@ -49,7 +49,7 @@ from graft.results import (
     to_json,
 )
 from graft.selection import Candidate, Selection, select
-from graft.settings import processor, threads
+from graft.settings import one_thread, processor, threads
 from graft.store.cache import VectorCache
 from graft.store.files import new_folder, write_bytes, write_json
 from graft.strategies.frozen import Task, head_from_state
@@ -232,17 +232,6 @@ def _share_grouped(groups: NDArray[np.int64]) -> float:
 def _score(selection: Selection, strategy: str, metric: str) -> Interval | None:
     found = next(r for r in selection.results if (r.name, r.encoder) == (strategy, selection.encoder))
     return found.metrics.get(metric)
-
-
-def one_thread() -> contextlib.AbstractContextManager[object]:
-    """While the block runs, matrix products use one thread: on matrices as small as a fold's, threads wait for each other longer than they work.
-
-    Measured on two cores with 160 items: a regression path took 0.2 s on one thread, and 1 s to 60 s on two, the busier the machine the longer.
-    """
-    from threadpoolctl import threadpool_limits
-
-    limits: contextlib.AbstractContextManager[object] = threadpool_limits(1)
-    return limits
 
 
 def _duplicates(dataset: Dataset, partition: Partition, grouping: Grouping) -> Duplicates:

@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.choice import Standing, Wording, choose, choose_unmeasured, difference, explain
+from graft.choice import Standing, Wording, choose, choose_unmeasured, difference, explain, names_hold
 from graft.data.splits import folds as draw_folds
 from graft.errors import DataError, UsageError, unknown
 from graft.heads.base import Head, IntArray
 from graft.metrics.intervals import corrected_resampled_t
 from graft.results import Interval, StrategyResult
 from graft.settings import progress
-from graft.strategies.frozen import Settings, Strategy, Task, strategies_named
+from graft.strategies.frozen import STRATEGIES, Settings, Strategy, Task, strategies_named
 from graft.trials import METRICS, Fold, Plan, Trial, measure
 
 MOST_FOLDS, MOST_REPEATS = 10, 3
 UNMEASURED = "not measured: with these labels no folds can be drawn"
+ENOUGH_ITEMS = 2000  # to see whether class names mean anything
 MANY_ITEMS = 1000  # from here on five folds once tell enough; with fewer items folds are more and repeated
 
 
@@ -61,11 +62,14 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class _Entrant:
-    """A strategy on a candidate, and what became of it: `refusal`, else `trial`, else it was stopped or there were no folds."""
+    """A strategy on a candidate, whether the class names mean something there, and what became of it: `refusal`, else `trial`, else
+    it was stopped or there were no folds.
+    """
 
     strategy: Strategy
     candidate: Candidate
     refusal: str | None
+    names: bool
     trial: Trial | None = None
 
 
@@ -95,7 +99,12 @@ def select(
         raise UsageError(unknown("Metric", metric, METRICS))
     y_N = np.asarray(y_N, np.int64)
     counts_C = np.bincount(y_N, minlength=candidates[0].task.n_classes)
-    entrants = [_Entrant(s, c, s.refusal(c.task, counts_C)) for s in strategies_named(strategies) for c in candidates]
+    names = [_names_hold(candidate, y_N) for candidate in candidates]
+    entrants = [
+        _Entrant(s, c, s.refusal(c.task, counts_C), held)
+        for s in strategies_named(strategies)
+        for c, held in zip(candidates, names, strict=True)
+    ]
     if all(entrant.refusal for entrant in entrants):
         reasons = "; ".join(f"{e.strategy.name}: {e.refusal}" for e in entrants)
         raise DataError(f"None of the strategies can run. {reasons}.")
@@ -179,9 +188,8 @@ def _after(moment: float) -> Callable[[], bool]:
 def _standing(entrant: _Entrant, metric: str) -> Standing:
     trial = entrant.trial
     assert trial is not None
-    return Standing(
-        entrant.strategy.name, entrant.strategy.rung, entrant.candidate.encoder, trial.scores[metric], trial.seconds
-    )
+    strategy, encoder = entrant.strategy, entrant.candidate.encoder
+    return Standing(strategy.name, strategy.rung, encoder, trial.scores[metric], trial.seconds, entrant.names)
 
 
 def _refit(winner: _Entrant, y_N: IntArray, settings: Settings) -> Head:
@@ -229,8 +237,8 @@ def _metric(name: str, values_F: NDArray[np.float64], plan: Plan) -> Interval:
 def _unmeasured(entrants: Sequence[_Entrant], y_N: IntArray, metric: str, started: float) -> Selection:
     """The choice without folds: by what is expected beforehand, and by how zero-shot, which learns nothing, did on the items."""
     able = [entrant for entrant in entrants if entrant.refusal is None]
-    hits = {e.candidate.encoder: _hits(e, y_N) for e in able if e.strategy.name == "zero-shot"}
-    place, why = choose_unmeasured([(e.strategy.name, e.candidate.encoder) for e in able], hits, len(y_N))
+    names = {e.candidate.encoder: e.names for e in able if e.candidate.task.names_CD is not None}
+    place, why = choose_unmeasured([(e.strategy.name, e.candidate.encoder) for e in able], names)
     winner = able[place]
     settings = winner.strategy.settings(np.bincount(y_N, minlength=winner.candidate.task.n_classes))[0]
     return Selection(
@@ -251,10 +259,15 @@ def _unmeasured(entrants: Sequence[_Entrant], y_N: IntArray, metric: str, starte
     )
 
 
-def _hits(zero_shot: _Entrant, y_N: IntArray) -> float:
-    """Share of the labelled items that zero-shot gets right."""
-    head = _refit(zero_shot, y_N, {})
-    return float((head.logits(zero_shot.candidate.x_ND).argmax(axis=1) == y_N).mean())
+def _names_hold(candidate: Candidate, y_N: IntArray) -> bool:
+    """Whether zero-shot, which learns nothing, gets more of the labelled items right than chance would; False without names."""
+    zero_shot, task = STRATEGIES["zero-shot"], candidate.task
+    if task.names_CD is None:
+        return False
+    some = np.linspace(0, len(y_N) - 1, min(len(y_N), ENOUGH_ITEMS)).astype(np.int64)
+    (head,) = zero_shot.fit_path(candidate.x_ND[some], y_N[some], task, [{}])
+    hits = float((head.logits(candidate.x_ND[some]).argmax(axis=1) == y_N[some]).mean())
+    return names_hold(hits, len(some), task.n_classes)
 
 
 def _stopped(entrants: Sequence[_Entrant]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -64,7 +65,7 @@ def test_normalisations_by_hand() -> None:
     train_ND = np.array([[3.0, 4.0], [6.0, -8.0]], np.float32)
     asked_ND = np.array([[0.0, 5.0]], np.float32)
     length = math.hypot
-    by_hand = {
+    by_hand: dict[str, Any] = {
         "UN": [0, 5],
         "L2N": [0, 1],
         "CL2N": np.array([0 - 4.5, 5 + 2]) / length(4.5, 7),  # the mean is (4.5, -2)

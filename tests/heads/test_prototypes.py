@@ -5,6 +5,8 @@ Legend: N items, D dims, C classes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -58,7 +60,7 @@ def test_the_scale_is_fitted_on_distances_to_means_without_the_item(normalisatio
     x_ND, y_N, _ = drawn(0, 25, spread=1.5)
     unit_ND = Normaliser(normalisation).fit(x_ND)(x_ND).astype(np.float64)
 
-    def squared(place: int, kept_N: IntArray) -> Float64Array:
+    def squared(place: np.integer[Any], kept_N: IntArray) -> Float64Array:
         means = [unit_ND[kept_N[y_N[kept_N] == c]].mean(axis=0) for c in range(CLASSES)]
         distances: Float64Array = ((unit_ND[place] - np.array(means)) ** 2).sum(axis=1)
         return distances
@@ -115,7 +117,7 @@ def test_the_weight_picked_follows_what_the_names_are_worth() -> None:
         x_ND, y_N, names_CD = drawn(seed, 12, spread=1.2)
         right.append(PrototypeHead(names_CD=names_CD).fit(x_ND, y_N, CLASSES).picked_weight)
         x_ND, y_N, names_CD = drawn(seed, 200, spread=1.2)
-        noise_CD = np.random.default_rng(seed).normal(size=names_CD.shape)
+        noise_CD = np.random.default_rng(100 + seed).normal(size=names_CD.shape)
         for misleading_CD in (np.roll(names_CD, 1, axis=0), noise_CD):
             wrong.append(PrototypeHead(names_CD=misleading_CD).fit(x_ND, y_N, CLASSES).picked_weight)
     assert np.median(right) >= EXPECTED_WEIGHT
@@ -125,7 +127,7 @@ def test_the_weight_picked_follows_what_the_names_are_worth() -> None:
 def test_names_that_say_nothing_do_little_harm() -> None:
     x_ND, y_N, _ = drawn(0, 60, spread=1.2)
     asked_ND, true_N, _ = drawn(0, 400, spread=1.2)
-    noise_CD = np.random.default_rng(0).normal(size=(CLASSES, DIMS))
+    noise_CD = np.random.default_rng(100).normal(size=(CLASSES, DIMS))
     named = PrototypeHead(names_CD=noise_CD).fit(x_ND, y_N, CLASSES)
     plain = PrototypeHead(normalisation="LCL2N").fit(x_ND, y_N, CLASSES)
     right, right_plain = ((head.logits(asked_ND).argmax(axis=1) == true_N).mean() for head in (named, plain))

@@ -27,7 +27,7 @@ from graft.heads.zero_shot import NamePrior
 
 CALIBRATED = 18.0  # the name weight that starts from the zero-shot classifier at its own best scale
 SMALL = 10**6  # numbers (items x rank x classes) up to which everything is computed in float64, to a tight tolerance
-TIGHT, CLOSE, LOOSE = 1e-9, 1e-6, 2e-4  # how far the log loss an item may be from its least
+TIGHT, CLOSE, LOOSE = 1e-9, 1e-6, 2e-4  # how far the log loss an item is thought to be from its least at most
 MOST_STEPS = 500
 
 
@@ -120,6 +120,7 @@ def fit_path(
 
     Small problems are solved to 1e-9 of log loss an item, a large one to 1e-6; a path of several large ones, from which one will be
     picked, to 2e-4, which the scores cannot see (at most .001 of accuracy on Banking77 and CIFAR-10) and takes a third of the time.
+    How far it still is to the least is estimated from the gradient: at c = 1 it was up to 6 times the estimate, at 10 up to 20 times.
     """
     x_ND, y_N = np.asarray(x_ND, np.float32), np.asarray(y_N, np.int64)
     normaliser = Normaliser("HCL2N").fit(x_ND)

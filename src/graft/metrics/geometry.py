@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from graft.settings import one_thread
+
 COMPONENTS = 50  # kept before t-SNE; more changes nothing one can see and costs time
 PERPLEXITY = 20.0  # about how many neighbours each item keeps
 ITERATIONS = 350  # 250 with early exaggeration; beyond 350 trustworthiness grew by less than .005 on five sets
@@ -51,12 +53,11 @@ def map_2d(x_ND: NDArray[np.floating], seed: int) -> tuple[Floats, str]:
     placed = scores[:, :2]
     if len(x_ND) >= FEWEST and scores.any():
         from sklearn.manifold import TSNE
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         method = f"t-SNE of {min(COMPONENTS, *x_ND.shape)} principal components"
         start = scores[:, :2] * (1e-4 / max(float(scores[:, 0].std()), 1e-12))
         perplexity = min(PERPLEXITY, (len(x_ND) - 1) / 3)
-        with threadpool_limits(limits=1):
+        with one_thread():
             placed = TSNE(
                 2, perplexity=perplexity, init=start, max_iter=ITERATIONS, angle=0.8, random_state=seed
             ).fit_transform(scores)
