@@ -23,7 +23,7 @@ from graft.settings import progress
 from graft.strategies.frozen import STRATEGIES, Settings, Strategy, Task, strategies_named
 from graft.trials import METRICS, Fold, Plan, Trial, measure
 
-MOST_FOLDS, MOST_REPEATS = 10, 3
+MOST_FOLDS, MOST_REPEATS = 10, 2
 UNMEASURED = "not measured: with these labels no folds can be drawn"
 ENOUGH_ITEMS = 2000  # to see whether class names mean anything
 MANY_ITEMS = 1000  # from here on five folds once tell enough; with fewer items folds are more and repeated
@@ -137,9 +137,9 @@ def select(
 def draw_plan(y_N: IntArray, groups: IntArray | None, *, n_folds: int | None = None, seed: int = 0) -> Plan | None:
     """The folds for these labels; None when fewer than two classes have two items (groups) to put on different sides.
 
-    By default as many folds as a middling class has items, so that each fold takes about one of each, at most ten; repeated up to
-    three times while items are few (the split is then a large part of the chance, and more repeats narrow the corrected interval by
-    less than a twentieth); five folds once for many items.
+    By default as many folds as a middling class has items, so that each fold takes about one of each, at most ten; done twice
+    while items are few (the split is then a large part of the chance; ten repeats would narrow the corrected interval by no more than
+    an eighth); five folds once for many items.
     Raises UsageError when `n_folds` is under two or above the number of groups.
     """
     alone_N = np.arange(len(y_N)) if groups is None else np.unique(groups, return_inverse=True)[1]

@@ -20,7 +20,9 @@ from graft.heads.zero_shot import BridgeHead, ZeroShotHead
 
 Settings = Mapping[str, Any]
 IMBALANCE = 2.0  # from this ratio of the largest to the smallest class on, heads are also tried with balanced classes
+PLENTY = 50  # labels a class from which the weight of a class's name hardly matters
 PENALTIES = (1.0, 0.1, 0.3, 3.0, 10.0, 30.0, 100.0)
+NAMED_PENALTIES = (1.0, 0.3, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,16 @@ Fit = Callable[[FloatArray, IntArray, Task, Sequence[Settings]], list[Head]]
 class Frozen:
     """A head on vectors that stay as they are: `fit` makes one head for each setting of `grid`.
 
-    `named` heads need vectors of the class names, `learns` is False where labels are not looked at, `weighs` says that the head
-    can give classes of different size the same weight.
+    `few` are settings tried besides with fewer than `PLENTY` labels a class, where they may matter. `named` heads need vectors of
+    the class names, `learns` is False where labels are not looked at, `weighs` says that the head can give classes of different size
+    the same weight.
     """
 
     name: str
     rung: int
     fit: Fit
     grid: tuple[Settings, ...]
+    few: tuple[Settings, ...] = ()
     named: bool = False
     learns: bool = True
     weighs: bool = False
@@ -107,9 +111,10 @@ class Frozen:
     def settings(self, counts_C: IntArray) -> tuple[Settings, ...]:
         """The grid, and the same with balanced classes where that is possible and the classes differ much in size."""
         seen_C = np.asarray(counts_C)[np.asarray(counts_C) > 0]
+        grid = self.grid + self.few if len(seen_C) and np.median(seen_C) < PLENTY else self.grid
         if not self.weighs or seen_C.max() < IMBALANCE * seen_C.min():
-            return self.grid
-        return self.grid + tuple({**setting, "balanced": True} for setting in self.grid)
+            return grid
+        return grid + tuple({**setting, "balanced": True} for setting in grid)
 
     def fit_path(self, x_ND: FloatArray, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[Head]:
         """One head a setting; vectors (N, D) float32, labels in 0..C-1."""
@@ -200,7 +205,8 @@ _LADDER = (
         "named-linear-probe",
         5,
         _linear_probe,
-        _grid(name_weight=(6.0, 2.0, 18.0), c=(1.0, 0.3, 3.0, 10.0)),
+        _grid(name_weight=(6.0,), c=NAMED_PENALTIES),
+        few=_grid(name_weight=(2.0, 18.0), c=(1.0, 10.0)),
         named=True,
         weighs=True,
     ),

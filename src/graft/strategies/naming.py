@@ -37,7 +37,11 @@ def name_classes(encoder: Encoder, class_texts: Sequence[str], *, cache: VectorC
 
 
 def _is_joint(encoder: Encoder) -> bool:
-    return encoder.info.modality == "image" and open_encoder(encoder.info.reference).info.modality == "joint"
+    """Whether the encoder is the picture tower of two; the inner layer of a tower has no text in its space."""
+    info = encoder.info
+    if info.modality != "image" or info.reference.startswith("layer:"):
+        return False
+    return open_encoder(info.reference).info.modality == "joint"
 
 
 def _bridged(classifier: Classifier, class_texts: Sequence[str], cache: VectorCache | None, seed: int) -> Task:

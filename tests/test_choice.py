@@ -1,0 +1,113 @@
+"""The choice, on scores made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from graft.choice import (
+    ADVANTAGE,
+    LABELS,
+    PSEUDO_ITEMS,
+    Standing,
+    Wording,
+    advantage,
+    choose,
+    choose_unmeasured,
+    explain,
+    names_hold,
+)
+from graft.strategies.frozen import STRATEGIES
+
+SIZES = (900.0, 100.0)
+RNG = np.random.default_rng(0)
+NOISE = RNG.normal(0, 0.01, 10)
+
+
+def standing(name: str, mean: float, wobble: float = 0.0, names: bool = True) -> Standing:
+    """Scores that share their ups and downs with the other strategies' but for `wobble`."""
+    own = wobble * np.array([1, -1] * 5)
+    return Standing(name, STRATEGIES[name].rung, "e", mean + NOISE - NOISE.mean() + own, 1.0, names)
+
+
+def test_many_items_the_best_mean_wins() -> None:
+    standings = [standing("prototypes", 0.80), standing("linear-probe", 0.85), standing("kernel-probe", 0.83)]
+    assert choose(standings, items=100_000, labels_a_class=1000, sizes=SIZES).chosen == 1
+
+
+def test_of_two_alike_the_cheaper_is_taken() -> None:
+    standings = [standing("linear-probe", 0.850, 0.01), standing("kernel-probe", 0.853)]
+    found = choose(standings, items=100_000, labels_a_class=1000, sizes=SIZES)
+    assert (found.chosen, found.best) == (0, 1)
+
+
+def test_half_a_point_that_can_be_told_apart_is_worth_it() -> None:
+    standings = [standing("linear-probe", 0.850), standing("kernel-probe", 0.853)]  # the same gap on every fold
+    assert choose(standings, items=100_000, labels_a_class=1000, sizes=SIZES).chosen == 1
+
+
+def test_more_than_half_a_point_is_worth_it_even_if_not_told_apart() -> None:
+    standings = [standing("linear-probe", 0.850, 0.05), standing("kernel-probe", 0.862)]
+    assert choose(standings, items=100_000, labels_a_class=1000, sizes=SIZES).chosen == 1
+
+
+def test_few_items_are_shrunk_as_documented() -> None:
+    standings = [standing("linear-probe", 0.62), standing("named-linear-probe", 0.60)]
+    found = choose(standings, items=20, labels_a_class=5, sizes=SIZES)
+    ahead = advantage("named-linear-probe", 5, names=True)
+    base = (0.62 + 0.60 - ahead) / 2
+    expected = [(20 * 0.62 + PSEUDO_ITEMS * base) / (20 + PSEUDO_ITEMS)]
+    expected.append((20 * 0.60 + PSEUDO_ITEMS * (base + ahead)) / (20 + PSEUDO_ITEMS))
+    np.testing.assert_allclose(found.shrunk, expected)
+    assert found.chosen == 1
+    idle = [standing("linear-probe", 0.62, names=False), standing("named-linear-probe", 0.62, names=False)]
+    assert choose(idle, items=20, labels_a_class=5, sizes=SIZES).chosen == 0
+
+
+def test_advantage_is_the_table_between_its_columns() -> None:
+    assert set(ADVANTAGE) == set(STRATEGIES)
+    for name, row in ADVANTAGE.items():
+        assert [advantage(name, k, names=True) for k in LABELS] == pytest.approx(row)
+    assert advantage("named-prototypes", 10_000, names=True) == ADVANTAGE["named-prototypes"][-1]
+    middle = advantage("named-linear-probe", 50**0.5 * 10**0.5, names=True)
+    low, high = sorted((ADVANTAGE["named-linear-probe"][3], ADVANTAGE["named-linear-probe"][5]))
+    assert low <= middle <= high
+    assert advantage("contrastive", 5, names=True) == 0.0
+
+
+def test_names_hold_when_they_beat_chance() -> None:
+    assert names_hold(0.62, 10, 10)
+    assert not names_hold(0.0, 6, 6) and not names_hold(1 / 6, 30, 6)
+    assert not names_hold(0.5, 1000, 2)
+    assert names_hold(0.73, 16, 2)
+    assert names_hold(0.0, 0, 10)  # nothing seen yet: expected to help
+
+
+def test_without_folds_names_decide() -> None:
+    runnable = [(name, "e") for name in STRATEGIES]
+    place, why = choose_unmeasured(runnable, {"e": True})
+    assert runnable[place][0] == "named-prototypes" and "mean something" in why
+    place, why = choose_unmeasured(runnable, {"e": False})
+    assert runnable[place][0] == "linear-probe" and "say little" in why
+    place, why = choose_unmeasured([("prototypes", "e"), ("linear-probe", "e")], {})
+    assert place == 1 and "name" not in why
+
+
+def test_the_reasons_name_figures_and_rivals() -> None:
+    standings = [standing("linear-probe", 0.850, 0.01), standing("kernel-probe", 0.853), standing("prototypes", 0.7)]
+    choice = choose(standings, items=100_000, labels_a_class=1000, sizes=SIZES)
+    text = explain(standings, choice, Wording("accuracy", SIZES, False), ["named-linear-probe"])
+    assert text.startswith("Linear-probe was chosen: 85.0 % (")
+    assert "0.3 points" in text and "below kernel-probe" in text and "the cheaper was taken" in text
+    assert "The time budget ran out before named-linear-probe was measured." in text
+    assert "prototypes" not in text.split("cannot be told apart from")[-1]
+
+
+def test_shares_in_words_stay_within_their_range() -> None:
+    sure = Standing("linear-probe", 4, "e", np.array([1.0, 1.0, 0.9, 1.0, 1.0]), 1.0)
+    assert "to 100.0)" in Wording("accuracy", (80, 20), False).score(sure)
+    assert (
+        Wording("log_loss", (80, 20), True)
+        .score(Standing("x", 0, "e", np.array([-0.5, -0.7]), 1.0))
+        .startswith("log loss 0.600")
+    )
