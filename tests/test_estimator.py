@@ -57,11 +57,9 @@ def test_labels_may_be_words_and_it_fits_into_pipelines() -> None:
 def test_groups_stay_together() -> None:
     x, _, y, _ = digits()
     copied, labels, groups = np.repeat(x, 2, axis=0), np.repeat(y, 2), np.repeat(np.arange(len(y)), 2)
-    names = {"strategies": ["neighbours"]}
-    loose = TransferClassifier(**names).fit(copied, labels).selection_.results[0].metrics["accuracy"].value
-    whole = (
-        TransferClassifier(**names).fit(copied, labels, groups=groups).selection_.results[0].metrics["accuracy"].value
-    )
+    model = TransferClassifier(strategies=["neighbours"])
+    loose = model.fit(copied, labels).selection_.results[0].metrics["accuracy"].value
+    whole = model.fit(copied, labels, groups=groups).selection_.results[0].metrics["accuracy"].value
     assert loose > 0.99 and loose - whole > 0.01
 
 

@@ -188,6 +188,9 @@ def _group() -> click.Group:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 2 usage, 3 bad data or model, 4 missing, 130 interrupted, 1 defect."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the caller has closed it, as `>&-` does
+            setattr(sys, name, Path(os.devnull).open(mode))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a name that the terminal cannot spell must not stop the answer
@@ -303,6 +306,10 @@ _OS_REASONS = {
     errno.EACCES: "Permission denied",
     errno.EPERM: "Permission denied",
     errno.ENOENT: "There is no such file",
+    errno.ENAMETOOLONG: "The name is too long for this disk",
+    errno.ENOTDIR: "A part of the path is a file, not a folder",
+    errno.EISDIR: "There is a folder where a file is wanted",
+    errno.ELOOP: "The symbolic links lead in a circle",
     errno.EMFILE: "Too many files are open: raise `ulimit -n`",
 }
 

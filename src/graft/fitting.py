@@ -48,7 +48,7 @@ from graft.results import (
     Suspect,
     to_json,
 )
-from graft.selection import Candidate, Selection, select
+from graft.selection import Candidate, Selection, score_ungrouped, select
 from graft.settings import one_thread, processor, threads
 from graft.store.cache import VectorCache
 from graft.store.files import new_folder, write_bytes, write_json
@@ -210,16 +210,23 @@ def choose(
     partition = after_encoding(dataset, encoded.partition, groups, seed=seed, **hold_out)
     train = partition.train
     candidates = [Candidate(pool.summary.reference, pool.x_ND[train], pool.task) for pool in encoded.pools]
-    asked: dict[str, Any] = {"metric": metric, "folds": folds, "seed": seed}
     duplicates = _duplicates(dataset, partition, grouping)
     labels = dataset.labels[train]
     with one_thread():
-        selection = select(candidates, labels, groups=groups[train], strategies=strategies, budget=budget, **asked)
+        selection = select(
+            candidates,
+            labels,
+            groups=groups[train],
+            strategies=strategies,
+            metric=metric,
+            folds=folds,
+            budget=budget,
+            seed=seed,
+        )
         position = [candidate.encoder for candidate in candidates].index(selection.encoder)
         if selection.oof_logits_NC is not None and _share_grouped(groups[train]) >= WORTH_COMPARING:
-            random = select([candidates[position]], labels, strategies=[selection.chosen], **asked)
-            scores = [_score(one, selection.chosen, metric) for one in (selection, random)]
-            duplicates = replace(duplicates, grouped=scores[0], random=scores[1])
+            random = score_ungrouped(selection, candidates[position], labels, folds=folds, seed=seed)
+            duplicates = replace(duplicates, grouped=_score(selection), random=random)
     return Chosen(encoded.pools[position], partition, selection, duplicates)
 
 
@@ -229,9 +236,10 @@ def _share_grouped(groups: NDArray[np.int64]) -> float:
     return float((counts[inverse] > 1).mean())
 
 
-def _score(selection: Selection, strategy: str, metric: str) -> Interval | None:
-    found = next(r for r in selection.results if (r.name, r.encoder) == (strategy, selection.encoder))
-    return found.metrics.get(metric)
+def _score(selection: Selection) -> Interval:
+    """What the choice scored on the folds."""
+    chosen = (selection.chosen, selection.encoder)
+    return next(r.metrics[selection.metric] for r in selection.results if (r.name, r.encoder) == chosen)
 
 
 def _duplicates(dataset: Dataset, partition: Partition, grouping: Grouping) -> Duplicates:

@@ -170,6 +170,21 @@ class Classifier:
         )
 
 
+def _check_answer(opened: artifact.Artifact, head: Head, dim: int) -> None:
+    """Raise ModelError unless the head answers a vector of the encoder with one probability a class."""
+    try:
+        with np.errstate(all="ignore"):
+            p_NC = artifact.probabilities(head, np.full((1, dim), dim**-0.5, np.float32), opened.manifest.temperature)
+    except (ValueError, ArithmeticError) as error:
+        raise ModelError(f"The head of {opened.folder} takes no vectors of {dim} numbers: {error}.") from error
+    classes = opened.manifest.classes
+    if p_NC.shape != (1, len(classes)) or not np.isfinite(p_NC).all():
+        raise ModelError(
+            f"The head of {opened.folder} does not answer with one probability for each of its {len(classes)} classes: "
+            "the model was damaged. Take it from its source again, or fit again."
+        )
+
+
 def load(path: str | Path) -> Classifier:
     """Open the model at `path`: an artefact's folder, or the folder that `fit` wrote. Quick: weights are read when they are needed.
 
@@ -186,4 +201,5 @@ def load(path: str | Path) -> Classifier:
             "Install the encoder's former version, or fit again."
         )
     head = head_from_state(opened.manifest.strategy, opened.arrays, opened.manifest.head)
+    _check_answer(opened, head, encoder.info.dim)
     return Classifier(opened, encoder, head)

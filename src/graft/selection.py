@@ -134,6 +134,30 @@ def select(
     )
 
 
+def score_ungrouped(
+    selection: Selection, candidate: Candidate, y_N: IntArray, *, folds: int | None, seed: int
+) -> Interval:
+    """What the choice, at its settings, scores on plain folds that may part groups: what one would have believed without grouping.
+
+    `candidate` is the chosen encoder's; `selection` must have been measured.
+    """
+    plan = draw_plan(y_N, None, n_folds=folds, seed=seed)
+    assert plan is not None, "there were folds with groups kept together"
+    strategy = STRATEGIES[selection.chosen]
+    trial = measure(
+        strategy,
+        candidate.x_ND,
+        y_N,
+        candidate.task,
+        plan,
+        metric=selection.metric,
+        over=_never,
+        settings=[selection.settings],
+    )
+    assert trial is not None
+    return _metric(selection.metric, trial.scores[selection.metric], plan)
+
+
 def draw_plan(y_N: IntArray, groups: IntArray | None, *, n_folds: int | None = None, seed: int = 0) -> Plan | None:
     """The folds for these labels; None when fewer than two classes have two items (groups) to put on different sides.
 

@@ -68,13 +68,21 @@ class Trial:
 
 
 def measure(
-    strategy: Strategy, items: Any, y_N: IntArray, task: Task, plan: Plan, *, metric: str, over: Callable[[], bool]
+    strategy: Strategy,
+    items: Any,
+    y_N: IntArray,
+    task: Task,
+    plan: Plan,
+    *,
+    metric: str,
+    over: Callable[[], bool],
+    settings: Sequence[Settings] | None = None,
 ) -> Trial | None:
-    """Fit the strategy's path of settings on every fold, several folds at once; None when `over()` says that time is up before the last.
+    """Fit the strategy's path of `settings` (default: its own) on every fold, several folds at once.
 
-    `seconds` are those of the processor, which do not depend on how many folds ran beside each other.
+    None when `over()` says that time is up before the last. `seconds` are those of the processor, which do not depend on how many folds ran beside each other.
     """
-    settings = strategy.settings(np.bincount(y_N, minlength=task.n_classes))
+    settings = settings or strategy.settings(np.bincount(y_N, minlength=task.n_classes))
     oof_SNC = np.zeros((len(settings), len(y_N), task.n_classes), np.float32)
 
     def one(fold: Fold, watch: bool = False) -> tuple[NDArray[np.float32], float, float] | None:

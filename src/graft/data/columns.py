@@ -41,6 +41,7 @@ _OTHER_NAMES = [
 # fmt: on
 _KNOWN = frozenset(TEXT_NAMES + IMAGE_NAMES + LABEL_NAMES + _OTHER_NAMES)
 _MISSING = frozenset({"", "nan", "null", "<na>"})  # "none" and "n/a" may well be labels
+_NO_TIME = "not a time; write 2026-05-31, 2026-05-31T18:30 or a number"
 _WORD = re.compile(r"[^\W\d][\w .\-/]{0,39}")
 
 
@@ -98,14 +99,16 @@ def looks_like_header(wanted: Wanted, first: Sequence[str], others: Sequence[Seq
 def find_roles(table: Table, wanted: Wanted) -> Roles:
     """Positions of the columns named or guessed.
 
-    Raises UsageError for a name the table does not have, DataError when no column can be the content.
+    Raises UsageError for all names the table does not have and for a column in two roles, DataError when no column can be the content.
     """
-    given = {role: _position(table, name, role) for role, name in wanted.named().items()}
+    given = _given(table, wanted)
     columns = [[row[i] for row in table.sample if not is_missing(row[i])] for i in range(len(table.names))]
     free = [i for i in range(len(columns)) if columns[i] and i not in given.values()]
     content = given.get("content")
     if content is None:
         content = _guess_content(table.names, columns, free)
+    if content is None and not table.sample:
+        raise DataError(f"{table.path} is empty: it names its columns, {', '.join(table.names)}, and has no row.")
     if content is None:
         raise DataError(
             f"{table.path}: no column looks like a text or the path of an image. Name it with --content. Columns: {', '.join(table.names)}."
@@ -116,6 +119,24 @@ def find_roles(table: Table, wanted: Wanted) -> Roles:
     return Roles(
         content, label, given.get("group"), given.get("time"), images=_share(columns[content], _is_picture) > 0.5
     )
+
+
+def _given(table: Table, wanted: Wanted) -> dict[str, int]:
+    """Positions of the columns that were named, by role; all that is wrong with the names in one UsageError."""
+    given: dict[str, int] = {}
+    problems = []
+    for role, name in wanted.named().items():
+        try:
+            position = _position(table, name, role)
+        except UsageError as problem:
+            problems.append(problem.message)
+            continue
+        if role == "label" and position == given.get("content"):
+            problems.append(f"{table.path}: --content and --label both name {table.names[position]!r}.")
+        given[role] = position
+    if problems:
+        raise UsageError(" ".join(problems))
+    return given
 
 
 def _position(table: Table, name: str, role: str) -> int:
@@ -258,6 +279,8 @@ def read_image(cell: Any, base: str) -> ImageSource:
 
 def read_time(cell: Any) -> float:
     """Seconds since 1970 UTC of a date (ISO 8601; without a zone: UTC), or the number itself. Raises ValueError."""
+    if is_missing(cell):
+        raise ValueError("no time")
     if isinstance(cell, datetime):
         return (cell if cell.tzinfo else cell.replace(tzinfo=UTC)).timestamp()
     if isinstance(cell, date):
@@ -266,8 +289,11 @@ def read_time(cell: Any) -> float:
         number = float(cell)
     except (TypeError, ValueError):
         if not isinstance(cell, str):
-            raise ValueError("not a time") from None
-        return read_time(datetime.fromisoformat(cell.strip()))
+            raise ValueError(_NO_TIME) from None
+        try:
+            return read_time(datetime.fromisoformat(cell.strip()))
+        except (ValueError, OverflowError):
+            raise ValueError(_NO_TIME) from None
     if not math.isfinite(number):
-        raise ValueError("not a time")
+        raise ValueError(_NO_TIME)
     return number

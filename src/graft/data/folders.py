@@ -154,7 +154,7 @@ def _items(
     texts = [entry for entry in entries if suffix(entry.path) == ".txt"]
     wanted = texts if len(texts) > len(pictures) else pictures
     if not wanted:
-        raise DataError(_nothing(root, entries), faults=faults)
+        raise DataError(_nothing(root, entries, faults), faults=faults)
     items = Items("text" if wanted is texts else "image", faults=faults)
     layout = arrange([entry.path for entry in wanted], root.stem)
     if layout.parts:
@@ -171,8 +171,7 @@ def _items(
     if foreign:
         items.columns["encoding"] = f"cp1252 in {foreign} of {len(items.ids)} files, else utf-8"
     if not items.ids:
-        first = f"{faults[0].where}: {faults[0].problem}"
-        raise DataError(f"Nothing in {root} can be read: {len(faults)} faults, the first is {first}.", faults=faults)
+        raise DataError(_unreadable(root, faults), faults=faults)
     return items
 
 
@@ -216,7 +215,14 @@ def _add(items: Items, entry: Entry, place: Place, labelled: bool, source: Image
     return encoding == "cp1252"
 
 
-def _nothing(root: Path, entries: Sequence[Entry]) -> str:
+def _unreadable(root: Path, faults: Sequence[Fault]) -> str:
+    first = f"{faults[0].where}: {faults[0].problem}"
+    return f"Nothing in {root} can be read: {len(faults)} fault{'s' * (len(faults) > 1)}, the first is {first}."
+
+
+def _nothing(root: Path, entries: Sequence[Entry], faults: Sequence[Fault]) -> str:
+    if faults and not entries:
+        return _unreadable(root, faults)
     if not entries:
         return f"{root} is empty: there is no file in it. It should hold pictures or .txt files, one folder a class."
     tables = [entry.path for entry in entries if suffix(entry.path) in TABLE_SUFFIXES]

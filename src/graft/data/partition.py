@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from graft.data.dataset import Dataset
 from graft.data.splits import by_time, enough_to_hold_out, hold_out, load_split, take_shots
-from graft.errors import UsageError
+from graft.errors import DataError, UsageError
 
 TEST_FRACTION = 0.2
 
@@ -65,7 +65,7 @@ def before_encoding(
             raise UsageError("--split fixes both parts: leave out --test FRACTION and --shots, or leave out --split.")
         train, held = load_split(split, dataset)
         return Partition(_keep(train, labelled), _keep(held, labelled), f"given by {split}", unlabelled)
-    if dataset.test_mask is None:
+    if dataset.test_mask is None or not dataset.test_mask[labelled].any():  # unlabelled items test nothing
         return Partition(labelled, None, "", unlabelled)
     if test is not None:
         raise UsageError(
@@ -102,6 +102,12 @@ def after_encoding(
         how = f"{fraction:.0%} held out, stratified"
         if len(np.unique(groups[train])) < len(train):
             how += ", items of one group on one side"
+    met = np.unique(dataset.labels[train[learn]])
+    if len(met) < 2 <= len(np.unique(dataset.labels[train])):
+        raise DataError(
+            f"Only items of the class {dataset.classes[int(met[0])]!r} are left to learn from, with {how}. "
+            "Name both parts in a file for --split, or hold out in another way."
+        )
     chosen = train[learn]
     if shots is not None:
         chosen, how = _shots(dataset, chosen, shots, seed), f"{how}; {shots} training items a class"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from graft.errors import DataError, MissingError, UsageError, unknown
 from graft.results import Fault
 
 NAMED = "data:"
+_log = logging.getLogger("graft")
 _SHOWN_FAULTS = 5
 
 
@@ -52,6 +54,8 @@ def read(
     read, or with `strict` at any fault (all are listed in the error).
     """
     wanted = Wanted(content, label, group, time)
+    if not str(data).strip():
+        raise UsageError("DATA is empty: give a folder, zip or table, or data:NAME.")
     if str(data).startswith(NAMED):
         if test is not None or wanted.named():
             raise UsageError(
@@ -61,11 +65,24 @@ def read(
     else:
         dataset = _read_path(Path(data).expanduser(), wanted, None if test is None else Path(test).expanduser())
     dataset = replace(dataset, source=str(data))
+    if test is not None:
+        _check_test(dataset, test)
     if names is not None:
         dataset = with_names(dataset, Path(names).expanduser())
     if strict and dataset.faults:
         raise DataError(f"{data} has {_list(dataset.faults)} --strict stops here.", faults=dataset.faults)
     return dataset
+
+
+def _check_test(dataset: Dataset, test: str | Path) -> None:
+    """Raise DataError unless something in the test part that was named can be scored."""
+    mask = dataset.test_mask
+    if mask is None or not (dataset.labels[mask] >= 0).any():
+        raise DataError(
+            f"--test {test}: no item of it can be scored, because none has a label that the training part has too. "
+            "Give it labels, or leave it out: part of the items is then held out.",
+            faults=[fault for fault in dataset.faults if fault.where.startswith("test")],
+        )
 
 
 def check_trainable(dataset: Dataset) -> None:
@@ -111,7 +128,8 @@ def with_names(dataset: Dataset, path: Path) -> Dataset:
     except FileNotFoundError as problem:
         raise MissingError(f"There is no file {path} for --names.") from problem
     except (OSError, ValueError) as problem:
-        raise DataError(f"{path}, given for --names, cannot be read: {problem}.") from problem
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        raise DataError(f"{path}, given for --names, cannot be read: {reason}.") from problem
     texts: dict[str, str] = {}
     faults = []
     for number, line in enumerate(lines, start=1):
@@ -129,8 +147,12 @@ def with_names(dataset: Dataset, path: Path) -> Dataset:
             texts[label] = text.strip()
     if faults:
         raise DataError(f"{path}, given for --names, has {_list(faults)}", faults=faults)
+    if not texts:
+        raise DataError(f"{path}, given for --names, is empty: it should hold lines label<TAB>name or sentence.")
     if not dataset.classes:
         return replace(dataset, classes=tuple(texts), class_texts=texts)
+    if unnamed := [label for label in dataset.classes if label not in texts]:
+        _log.warning("%s names no %s: what the data call it is used.", path, ", ".join(map(repr, unnamed[:5])))
     known = dict(zip(dataset.classes, dataset.class_descriptions(), strict=True))
     return replace(dataset, class_texts=known | texts)
 

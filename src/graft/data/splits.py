@@ -53,7 +53,7 @@ def take_shots(labels: Index, k: int, seed: int, classes: Sequence[str] | None =
             f"--shots {k} needs {k} items of every class; fewer have: {', '.join(short)}. "
             f"The largest --shots that works is {min(len(inside) for inside in members)}."
         )
-    draw = np.random.RandomState(1000 * seed + k)  # the published splits were drawn by this old generator
+    draw = np.random.RandomState((1000 * seed + k) % 2**32)  # the published splits were drawn by this old generator
     return np.concatenate([draw.permutation(inside)[:k] for inside in members] or [np.empty(0, np.int64)])
 
 
@@ -67,13 +67,16 @@ def hold_out(labels: Index, groups: Index | None, fraction: float, rng: np.rando
     """(train, test) positions, ascending: `fraction` of every class held out, groups whole.
 
     Groups come in random order and join the test part while they bring every class nearer to its share. A class keeps at least one group on
-    either side if it has two that allow it. Raises UsageError when the fraction is not within (0, 1) or one group holds everything.
+    either side if it has two that allow it. Raises UsageError when the fraction is not within (0, 1), DataError when one group holds everything.
     """
     if not 0 < fraction < 1:
         raise UsageError(f"the test fraction must lie between 0 and 1, not {fraction}.")
     code_N, counts_GC = _table(labels, groups)
     if len(counts_GC) < 2:
-        raise UsageError("nothing can be held out: all items are one item, or near duplicates of each other.")
+        raise DataError(
+            f"Nothing can be held out: all {len(labels)} items are in one group, as near duplicates of each other or by --group. "
+            "Give items that differ; --group none treats them as if they did."
+        )
     in_test = np.zeros(len(counts_GC), bool)
     need_C = fraction * counts_GC.sum(0)
     # shares below half an item would round to none: every class that can spare one gives one
@@ -102,7 +105,7 @@ def by_time(times: NDArray[np.float64], fraction: float) -> Pair:
         )
     moments, counts = np.unique(times, return_counts=True)
     if len(moments) < 2:
-        raise DataError("all items have the same time, so they cannot be split by time.")
+        raise DataError("All items have the same time, so they cannot be split by time. Leave out --time, or name another column.")
     later = len(times) - np.cumsum(counts)[:-1]  # items after each moment but the last
     cut = moments[np.abs(later - fraction * len(times)).argmin()]
     return np.flatnonzero(times <= cut), np.flatnonzero(times > cut)

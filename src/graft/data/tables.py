@@ -76,7 +76,7 @@ def open_table(path: Path, is_header: IsHeader) -> Table:
                 return _open_parquet(path)
     except UnicodeError as problem:
         raise DataError(
-            f"{path} is not {getattr(problem, 'encoding', 'utf-8')} text although it begins so: {problem}."
+            f"{path} is not {getattr(problem, 'encoding', 'utf-8')} text although it begins so: {problem}. Save it as UTF-8."
         ) from problem
     except OSError as problem:
         raise DataError(f"{path} cannot be read: {problem.strerror or problem}.") from problem
@@ -129,7 +129,9 @@ def broken(text: str) -> bool:
 
 def _open_text(path: Path) -> TextIO:
     with path.open("rb") as stream:
-        start = stream.read(4)
+        start = stream.read(4096)
+    if b"\x00" in start and not any(start.startswith(mark) for mark, _ in _BOMS):
+        raise DataError(f"{path} holds NUL bytes, so it is no text table. If it is one in UTF-16, save it as UTF-8.")
     encoding = next((name for mark, name in _BOMS if start.startswith(mark)), "utf-8")
     errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
     return path.open(encoding=encoding, errors=errors, newline="")

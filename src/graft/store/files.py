@@ -39,6 +39,7 @@ _WAYS_OUT = {
     errno.EPERM: "You may not write there: choose another folder, or ask its owner.",
     errno.EROFS: "That disk is read-only: choose another folder.",
     errno.ENOTDIR: "A part of the path is a file, not a folder: choose another path.",
+    errno.EEXIST: "A part of the path is a file, not a folder: choose another path.",
     errno.EISDIR: "There is a folder of that name: choose another path.",
     errno.ENAMETOOLONG: "The name is too long for this disk: choose a shorter one.",
     errno.EIO: "The disk does not work as it should: choose another disk.",
@@ -111,7 +112,10 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         _refuse_existing(path, replace)
     with storage_errors(path), _temporary(path) as temporary:
         temporary.mkdir()
-        yield temporary
+        try:
+            yield temporary
+        except StorageError as error:  # about a file in the draft, whose name means nothing to anybody
+            raise StorageError(error.message.replace(str(temporary), str(path))) from error
         for folder, _, names in os.walk(temporary):
             for name in names:
                 _sync(Path(folder, name))
@@ -122,6 +126,16 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         else:
             temporary.replace(path)
         _sync(path.parent)
+
+
+def check_writable(path: Path) -> None:
+    """Raise StorageError where `path` could not be made, as far as can be told without trying: before hours of work go into it."""
+    with storage_errors(path):
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from graft.data.archives import list_zip
 from graft.data.dataset import Content, ImageSource
 from graft.data.folders import list_folder
-from graft.data.images import SUFFIXES
+from graft.data.images import SUFFIXES, suffix
 from graft.data.read import read
 from graft.data.tables import TABLE_SUFFIXES, decode_text
 from graft.errors import DataError, UsageError
@@ -58,7 +58,7 @@ def gather(items: Sequence[str], modality: str, *, text: bool, column: str | Non
         if item == STDIN:
             _lines(found)
         elif path is None:
-            _word(found, item)
+            _word(found, item, text=text)
         elif path.is_dir() or path.suffix.lower() == ".zip":
             _files(found, path, prefix)
         elif path.suffix.lower() in TABLE_SUFFIXES:
@@ -77,12 +77,20 @@ def _existing(item: str) -> Path | None:
         return None
 
 
-def _word(found: Gathered, item: str) -> None:
-    """An item that is no file: a text, or the path of a picture that is not there."""
-    if found.modality == "text":
+def _word(found: Gathered, item: str, *, text: bool) -> None:
+    """An item that is no file: a text, or the path of something that is not there."""
+    if found.modality == "text" and not text and _like_a_file(item):
+        found.faults.append(Fault(item, "there is no such file; --text takes it as a text"))
+    elif found.modality == "text":
         found.add(item, item)
     else:
         found.faults.append(Fault(item, f"there is no such file, and {READS['image']}"))
+
+
+def _like_a_file(item: str) -> bool:
+    """One word that ends as the name of a file that is read does: nobody's text, but a mistyped path."""
+    known = SUFFIXES | TABLE_SUFFIXES | {".txt", ".zip"}
+    return not any(sign.isspace() for sign in item) and suffix(item) in known
 
 
 def _lines(found: Gathered) -> None:
@@ -92,19 +100,22 @@ def _lines(found: Gathered) -> None:
         lines = (sys.stdin.read() if stream is None else decode_text(stream.read())[0]).split("\n")
     except ValueError as problem:
         raise DataError(f"The standard input cannot be read: {problem}.") from problem
+    before = len(found.ids) + len(found.faults)
     for line in filter(None, (line.strip() for line in lines)):
         if found.modality == "text":
             found.add(line, line)
         elif (path := _existing(line)) is not None:
             found.add(line, ImageSource(path))
         else:
-            _word(found, line)
+            _word(found, line, text=False)
+    if before == len(found.ids) + len(found.faults):
+        found.faults.append(Fault("standard input", "it holds no line with an item in it"))
 
 
 def _file(found: Gathered, item: str, path: Path) -> None:
     """One file: a picture, or one text. A file that is no picture, whatever its name says, is found out when it is decoded."""
-    suffix = path.suffix.lower()
-    if suffix in SUFFIXES or (found.modality == "image" and suffix != ".txt"):
+    kind = path.suffix.lower()
+    if kind in SUFFIXES or (found.modality == "image" and kind != ".txt"):
         found.add(item, ImageSource(path))
     else:
         _text_file(found, item, path.read_bytes)
@@ -124,15 +135,15 @@ def _files(found: Gathered, path: Path, prefix: str) -> None:
     found.faults += [replace(fault, where=prefix + fault.where) for fault in faults]
     before = len(found.ids) + len(found.faults)
     for entry in entries:
-        suffix = Path(entry.path).suffix.lower()
+        kind = suffix(entry.path)
         source = ImageSource(path, entry.member) if zipped else ImageSource(path / entry.member)
-        if found.modality == "image" and suffix in SUFFIXES:
+        if found.modality == "image" and kind in SUFFIXES:
             found.add(prefix + entry.path, source)
-        elif found.modality == "text" and suffix == ".txt":
+        elif found.modality == "text" and kind == ".txt":
             _text_file(found, prefix + entry.path, source.read_bytes)
     if before == len(found.ids) + len(found.faults):
-        kind = "no picture" if found.modality == "image" else "no .txt file"
-        found.faults.append(Fault(str(path), f"it holds {kind}, and {READS[found.modality]}"))
+        none = "no picture" if found.modality == "image" else "no .txt file"
+        found.faults.append(Fault(str(path), f"it holds {none}, and {READS[found.modality]}"))
 
 
 def _table(found: Gathered, path: Path, prefix: str, column: str | None, usual: str | None) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from graft.errors import UsageError
 from graft.results import Prediction, to_json
-from graft.store.files import write_with
+from graft.store.files import check_writable, write_with
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,8 @@ VECTOR_SUFFIXES = (".parquet", ".npy")
 
 
 def check_target(out: Path, allowed: Sequence[str]) -> None:
-    """Raise UsageError unless `out` is new and has one of the `allowed` suffixes: before any work is done for it."""
+    """Raise UsageError unless `out` is new and has one of the `allowed` suffixes, StorageError where it cannot be written: before
+    any work is done for it."""
     if out.suffix.lower() not in allowed:
         raise UsageError(f"--out {out}: the suffix {out.suffix!r} is not written. Allowed: {', '.join(allowed)}.")
     for path in (out, items_file(out)) if out.suffix.lower() == ".npy" else (out,):
@@ -32,6 +33,7 @@ def check_target(out: Path, allowed: Sequence[str]) -> None:
             raise UsageError(
                 f"--out {path}: it exists and is not overwritten. Choose another name, or remove it first."
             )
+    check_writable(out)
 
 
 def write_answers(out: Path, predictions: Sequence[Prediction]) -> None:
