@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from studies.chart import Axis, Line, line_chart
-from studies.study import Numbers, Page, Setting, Study, Table, ends, main, over_seeds, percent, share_over_seeds
+from studies.study import Numbers, Page, Setting, Study, Table, about, ends, main, over_seeds, percent, share_over_seeds
 
 import graft
 from graft.data.read import read
@@ -169,8 +169,17 @@ STUDY = Study(
     question="How many wrong labels does confident learning find, and how many right ones does it doubt?",
     measure=measure,
     present=present,
-    expected={},
-    expected_quick={},
+    expected={
+        "sets > data:neu_surface_defect > planted > pairs 10% > recall > value": about(0.91, 0.08),
+        "sets > data:cifar10 > planted > pairs 10% > recall > value": about(0.73, 0.06),
+        "sets > data:ag_news > planted > uniform 10% > recall > value": about(0.73, 0.06),
+        "sets > data:banking77 > planted > uniform 10% > recall > value": about(0.75, 0.07),
+        "sets > data:banking77 > planted > uniform 10% > plain_ranking > value": about(0.93, 0.04),
+    },
+    expected_quick={
+        "sets > data:streamcatalogue > planted > uniform 10% > recall > value": about(0.6, 0.2),
+        "sets > data:streamcatalogue > planted > uniform 10% > plain_ranking > value": about(0.75, 0.2),
+    },
 )
 
 if __name__ == "__main__":

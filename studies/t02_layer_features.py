@@ -17,6 +17,7 @@ from studies.study import (
     Setting,
     Study,
     Table,
+    about,
     ends,
     main,
     over_seeds,
@@ -133,8 +134,16 @@ STUDY = Study(
     question="How much does a linear probe get from the last layer, from inner layers, and from raw pixels?",
     measure=measure,
     present=present,
-    expected={},
-    expected_quick={},
+    expected={
+        "layers > pixels > accuracy > value": about(0.361, 0.03),
+        "layers > block 4 > accuracy > value": about(0.542, 0.04),
+        "layers > block 15 > accuracy > value": about(0.864, 0.02),
+        "layers > last layer > accuracy > value": about(0.869, 0.02),
+    },
+    expected_quick={
+        "layers > pixels > accuracy > value": about(0.76, 0.1),
+        "layers > last layer > accuracy > value": about(0.76, 0.1),
+    },
 )
 
 if __name__ == "__main__":

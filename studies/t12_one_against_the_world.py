@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from studies.chart import Axis, Line, line_chart
-from studies.study import Numbers, Page, Setting, Study, Table, ends, main, percent, share_over_seeds
+from studies.study import Numbers, Page, Setting, Study, Table, about, ends, main, percent, share_over_seeds
 
 import graft
 from graft.data.dataset import Dataset
@@ -185,8 +185,19 @@ STUDY = Study(
     question="Four labels against everything else on frozen vectors: how does accuracy by label grow with training, with and without balanced classes?",
     measure=measure,
     present=present,
-    expected={},
-    expected_quick={},
+    expected={
+        "path > plain > 0.01 > labels_recall > value": (0.0, 0.01),
+        "path > balanced > 0.01 > labels_recall > value": about(0.949, 0.03),
+        "path > plain > 100 > labels_recall > value": about(0.716, 0.05),
+        "path > balanced > 100 > labels_recall > value": about(0.824, 0.05),
+        "picked > accuracy > macro_f1 > value": about(0.829, 0.03),
+        "picked > macro_f1 > macro_f1 > value": about(0.851, 0.03),
+    },
+    expected_quick={
+        "path > plain > 0.01 > labels_recall > value": (0.0, 0.02),
+        "path > balanced > 10 > labels_recall > value": about(0.81, 0.08),
+        "picked > macro_f1 > macro_f1 > value": about(0.827, 0.06),
+    },
     takes_encoder=True,
 )
 

@@ -177,7 +177,9 @@ def explain(standings: Sequence[Standing], choice: Choice, wording: Wording, sto
     text = [f"{_capital(wording.name(winner))} was chosen: {wording.score(winner)} on items it had not learned from."]
     if not others:
         text.append("No other strategy could be measured to set it against.")
-    if winner is not best:
+    if winner is not best and (gap := difference(winner, best, wording.sizes)).value == 0 == gap.low:
+        text.append(f"{_capital(wording.name(best))} scores the same on every fold, so the cheaper was taken.")
+    elif winner is not best:
         text.append(
             f"It is {wording.lead(winner, best)}: too little to tell the two apart, and less than half a point, so the cheaper was taken."
         )

@@ -43,6 +43,7 @@ from graft.results import (
     Duplicates,
     EncoderSummary,
     Evidence,
+    Fault,
     FitResult,
     Interval,
     Suspect,
@@ -51,8 +52,8 @@ from graft.results import (
 from graft.selection import Candidate, Selection, score_ungrouped, select
 from graft.settings import one_thread, processor, threads
 from graft.store.cache import VectorCache
-from graft.store.files import new_folder, write_bytes, write_json
-from graft.strategies.frozen import Task, head_from_state
+from graft.store.files import check_writable, new_folder, write_bytes, write_json
+from graft.strategies.frozen import STRATEGIES, Task, head_from_state
 from graft.strategies.naming import name_classes
 from graft.trials import METRICS
 
@@ -64,16 +65,34 @@ MOST_GROUPS, MOST_MEMBERS, MOST_LEAKS, MOST_SUSPECTS = 20, 10, 50, 40
 SAMPLE = 64  # vectors on which the saved model is compared with the one in memory
 
 
-def check_flags(*, metric: str, coverage: float, shots: int | None, folds: int | None) -> None:
-    """Raise UsageError for a flag outside its range, before anything is read."""
+def check_flags(
+    *,
+    metric: str,
+    coverage: float,
+    shots: int | None,
+    folds: int | None,
+    seed: int,
+    strategies: Sequence[str] | None,
+) -> None:
+    """Raise UsageError for all flags outside their ranges, before anything is read."""
+    problems = []
     if metric not in METRICS:
-        raise UsageError(unknown("--metric", metric, METRICS))
+        problems.append(unknown("--metric", metric, METRICS))
     if not 0.5 <= coverage <= 0.999:
-        raise UsageError(f"--coverage {coverage}: it lies between 0.5 and 0.999.")
+        problems.append(f"--coverage {coverage}: it lies between 0.5 and 0.999.")
     if shots is not None and shots < 1:
-        raise UsageError(f"--shots {shots}: at least 1 item a class is needed to learn from.")
+        problems.append(f"--shots {shots}: at least 1 item a class is needed to learn from.")
     if folds is not None and folds < 2:
-        raise UsageError(f"--folds {folds}: cross-validation needs at least 2.")
+        problems.append(f"--folds {folds}: cross-validation needs at least 2.")
+    if not 0 <= seed < 2**32:
+        problems.append(f"--seed {seed}: it lies between 0 and {2**32 - 1}.")
+    for name in strategies or ():
+        if name not in STRATEGIES:
+            problems.append(unknown("--strategies", name, STRATEGIES))
+    if strategies is not None and not strategies:
+        problems.append(f"--strategies names none. Allowed: {', '.join(STRATEGIES)}.")
+    if problems:
+        raise UsageError(" ".join(problems))
 
 
 class Stopwatch:
@@ -139,7 +158,7 @@ def encode_items(
     """
     with VectorCache.open() as cache:
         runs = []
-        for reference in references or (BUNDLED[dataset.modality],):
+        for reference in dict.fromkeys(references or (BUNDLED[dataset.modality],)):
             encoder = _fitting_encoder(reference, dataset.modality)
             done = encode(dataset.contents, encoder, ids=dataset.ids, cache=cache)
             task = name_classes(encoder, dataset.class_descriptions(), cache=cache, seed=seed)
@@ -162,7 +181,25 @@ def encode_items(
     hashes = tuple(first.hashes[i] for i in np.searchsorted(first.index, kept))
     left = dataset.take(kept)
     left = replace(left, faults=(*left.faults, *faults.values()))
-    return Encoded(left, partition.within(kept), pools, hashes)
+    return Encoded(left, _still_whole(left, partition, kept, tuple(faults.values())), pools, hashes)
+
+
+def _still_whole(left: Dataset, partition: Partition, kept: NDArray[np.int64], faults: tuple[Fault, ...]) -> Partition:
+    """The partition of the items that could be read; raises DataError where too few are left to learn from or to test on."""
+    found = partition.within(kept)
+    met = [left.classes[code] for code in np.unique(left.labels[found.train])]
+    if faults and len(met) < 2:
+        raise DataError(
+            f"{len(faults)} items cannot be read, and those left to learn from are of {f'one class, {met[0]!r}' if met else 'no class'}: "
+            "mend them, or leave them out and give others.",
+            faults=faults,
+        )
+    if found.test is not None and not len(found.test) and partition.test is not None and len(partition.test):
+        raise DataError(
+            f"None of the {len(partition.test)} test items can be read: mend them, or give another test part.",
+            faults=faults,
+        )
+    return found
 
 
 def _fitting_encoder(reference: str, modality: str) -> Encoder:
@@ -396,14 +433,18 @@ def environment() -> dict[str, str]:
 
 
 def free_folder(out: Path | None, name: str) -> Path:
-    """`out`, which must not exist, or the first free of graft-out/NAME, graft-out/NAME-2, ...; raises UsageError."""
+    """`out`, which must not exist, or the first free of graft-out/NAME, graft-out/NAME-2, ...
+
+    Raises UsageError where `out` exists, StorageError where nothing can be written.
+    """
+    base = out or Path("graft-out") / (re.sub(r"[^\w.-]+", "-", name).strip("-.")[:100] or "fit")
+    check_writable(base)
     if out is not None:
         if out.exists():
             raise UsageError(
                 f"--out {out} exists, and results are never overwritten. Name another folder, or remove it."
             )
         return out
-    base = Path("graft-out") / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "fit")
     return next(
         p for n in itertools.count(1) if not (p := base if n == 1 else base.with_name(f"{base.name}-{n}")).exists()
     )

@@ -154,7 +154,7 @@ def test_hold_out_keeps_groups_whole_and_the_share_near() -> None:
 def test_hold_out_refuses_what_cannot_be_parted() -> None:
     with pytest.raises(UsageError, match=r"between 0 and 1, not 1\.5"):
         hold_out(codes(0, 1), None, 1.5, np.random.default_rng(0))
-    with pytest.raises(UsageError, match="near duplicates of each other"):
+    with pytest.raises(DataError, match="near duplicates of each other"):
         hold_out(codes(0, 1, 1), codes(7, 7, 7), 0.2, np.random.default_rng(0))
 
 

@@ -105,7 +105,9 @@ def by_time(times: NDArray[np.float64], fraction: float) -> Pair:
         )
     moments, counts = np.unique(times, return_counts=True)
     if len(moments) < 2:
-        raise DataError("All items have the same time, so they cannot be split by time. Leave out --time, or name another column.")
+        raise DataError(
+            "All items have the same time, so they cannot be split by time. Leave out --time, or name another column."
+        )
     later = len(times) - np.cumsum(counts)[:-1]  # items after each moment but the last
     cut = moments[np.abs(later - fraction * len(times)).argmin()]
     return np.flatnonzero(times <= cut), np.flatnonzero(times > cut)

@@ -129,9 +129,9 @@ def broken(text: str) -> bool:
 
 def _open_text(path: Path) -> TextIO:
     with path.open("rb") as stream:
-        start = stream.read(4096)
-    if b"\x00" in start and not any(start.startswith(mark) for mark, _ in _BOMS):
-        raise DataError(f"{path} holds NUL bytes, so it is no text table. If it is one in UTF-16, save it as UTF-8.")
+        start = stream.read(4)
+    if start == b"PK\x03\x04":
+        raise DataError(f"{path} is a spreadsheet or zip in spite of its name. Save it as CSV, or unpack it.")
     encoding = next((name for mark, name in _BOMS if start.startswith(mark)), "utf-8")
     errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
     return path.open(encoding=encoding, errors=errors, newline="")

@@ -22,9 +22,9 @@ def fit(
     metric: Annotated[Literal["accuracy", "macro_f1", "log_loss"], "What to choose by."] = "accuracy",
     budget: Annotated[str | None, "Time for everything, encoding included: 90s, 10m, 2h."] = None,
     test: Annotated[str | None, "Held-out items: a path, or a fraction such as 0.2."] = None,
-    split: Annotated[Path | None, "JSON file with the train and test items, as a fit saves it."] = None,
+    split: Annotated[str | Path | None, "JSON file with the train and test items, as a fit saves it."] = None,
     names: Annotated[
-        Path | None, "File of lines label<TAB>a name or a sentence, for zero-shot and named heads."
+        str | Path | None, "File of lines label<TAB>a name or a sentence, for zero-shot and named heads."
     ] = None,
     shots: Annotated[int | None, "Learn from this many items a class."] = None,
     folds: Annotated[int | None, "Folds of the cross-validation; chosen from the data when left out."] = None,
@@ -35,7 +35,7 @@ def fit(
         float, "Coverage of the unsure rule: share of items whose true label it keeps, 0.5 to 0.999."
     ] = 0.9,
     seed: Annotated[int, "Seed of every random draw."] = 0,
-    out: Annotated[Path | None, "Folder to write, which must not exist. Default: graft-out/NAME."] = None,
+    out: Annotated[str | Path | None, "Folder to write, which must not exist. Default: graft-out/NAME."] = None,
 ) -> FitResult:
     """Choose the best way to transfer on your data, prove it on held-out items, save it, and report.
 
@@ -51,15 +51,23 @@ def fit(
     from graft.fitting import Stopwatch, check_flags, choose, command_line, encode_items, free_folder, prove, publish
 
     watch = Stopwatch(budget)
-    check_flags(metric=metric, coverage=coverage, shots=shots, folds=folds)
+    wanted = _words(strategies)
+    check_flags(metric=metric, coverage=coverage, shots=shots, folds=folds, seed=seed, strategies=wanted)
     held, fraction = _test_part(test)
     column = None if group in ("auto", "none") else group
     with watch.part("read"):
         dataset = read(
-            data, label=label, content=content, group=column, time=time, test=held, names=names, strict=strict
+            data,
+            label=label,
+            content=content,
+            group=column,
+            time=time,
+            test=held,
+            names=None if names is None else Path(names),
+            strict=strict,
         )
         check_trainable(dataset)
-        folder = free_folder(out, dataset.name)
+        folder = free_folder(None if out is None else Path(out), dataset.name)
         partition = before_encoding(dataset, split=split, test=fraction, shots=shots, seed=seed)
         used, partition = narrow(dataset, partition)
     with watch.part("encode"):
@@ -69,7 +77,7 @@ def fit(
             encoded,
             group=group,
             hold_out={"test": fraction, "shots": shots},
-            strategies=_words(strategies),
+            strategies=wanted,
             metric=metric,
             folds=folds,
             budget=watch.left(),
