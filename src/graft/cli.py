@@ -88,7 +88,7 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
     words = tuple(word for kind in kinds if typing.get_origin(kind) is typing.Literal for word in typing.get_args(kind))
     origins = [typing.get_origin(kind) or kind for kind in kinds]
     many = any(isinstance(o, type) and issubclass(o, Sequence) and o is not str for o in origins)
-    plain = next((o for o in (bool, int, float, Path) if o in origins and str not in origins), str)
+    plain = next((o for o in origins if o in (bool, int, float, Path, str)), str)  # of several, the first named
     required = parameter.default is inspect.Parameter.empty
     return Parameter(
         name=parameter.name,

@@ -15,7 +15,7 @@ PARTS = (("data:digits", 20), ("data:streamcatalogue", None))
 def demo(
     *,
     seed: Annotated[int, "Seed of every random draw."] = 0,
-    out: Annotated[Path | None, "Folder to write, which must not exist. Default: graft-out/demo."] = None,
+    out: Annotated[Path | str | None, "Folder to write, which must not exist. Default: graft-out/demo."] = None,
 ) -> tuple[FitResult, ...]:
     """Fit handwritten digits (pictures) and a generated streaming catalogue (texts), and write a report of each.
 
@@ -24,5 +24,5 @@ def demo(
     from graft.fitting import free_folder
     from graft.verbs.fit import fit
 
-    folder = free_folder(out, "demo")
+    folder = free_folder(None if out is None else Path(out), "demo")
     return tuple(fit(data, shots=shots, seed=seed, out=folder / data.removeprefix("data:")) for data, shots in PARTS)

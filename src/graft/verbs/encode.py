@@ -26,7 +26,9 @@ class Encoding:
 def encode(
     data: Annotated[str | Path, "Folder, zip, table (.csv .tsv .jsonl .parquet) or data:NAME."],
     *,
-    out: Annotated[Path, "New file for the vectors: .parquet (id, label, vector) or .npy (with .items.json beside)."],
+    out: Annotated[
+        Path | str, "New file for the vectors: .parquet (id, label, vector) or .npy (with .items.json beside)."
+    ],
     encoder: Annotated[str | None, "Encoder reference. Default: the bundled one for texts or pictures."] = None,
     label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
     content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
@@ -46,8 +48,8 @@ def encode(
     from graft.store.cache import VectorCache
     from graft.verbs.outputs import VECTOR_SUFFIXES, check_target, write_vectors
 
-    out = Path(out)
-    check_target(out, VECTOR_SUFFIXES)
+    target = Path(out)
+    check_target(target, VECTOR_SUFFIXES)
     dataset = read(data, label=label, content=content, strict=strict)
     opened = open_encoder(encoder or BUNDLED[dataset.modality], modality=dataset.modality)
     with VectorCache.open() as cache:
@@ -58,5 +60,5 @@ def encode(
     codes = dataset.labels[encoded.index]
     labels = [dataset.classes[code] if code >= 0 else None for code in codes]
     ids = [dataset.ids[position] for position in encoded.index]
-    files = write_vectors(out, encoded.vectors, ids, labels, to_json(encoded.summary))
+    files = write_vectors(target, encoded.vectors, ids, labels, to_json(encoded.summary))
     return Encoding(len(ids), files, encoded.summary, faults, encoded.seconds)

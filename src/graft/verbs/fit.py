@@ -22,9 +22,9 @@ def fit(
     metric: Annotated[Literal["accuracy", "macro_f1", "log_loss"], "What to choose by."] = "accuracy",
     budget: Annotated[str | None, "Time for everything, encoding included: 90s, 10m, 2h."] = None,
     test: Annotated[str | None, "Held-out items: a path, or a fraction such as 0.2."] = None,
-    split: Annotated[str | Path | None, "JSON file with the train and test items, as a fit saves it."] = None,
+    split: Annotated[Path | str | None, "JSON file with the train and test items, as a fit saves it."] = None,
     names: Annotated[
-        str | Path | None, "File of lines label<TAB>a name or a sentence, for zero-shot and named heads."
+        Path | str | None, "File of lines label<TAB>a name or a sentence, for zero-shot and named heads."
     ] = None,
     shots: Annotated[int | None, "Learn from this many items a class."] = None,
     folds: Annotated[int | None, "Folds of the cross-validation; chosen from the data when left out."] = None,
@@ -35,7 +35,7 @@ def fit(
         float, "Coverage of the unsure rule: share of items whose true label it keeps, 0.5 to 0.999."
     ] = 0.9,
     seed: Annotated[int, "Seed of every random draw."] = 0,
-    out: Annotated[str | Path | None, "Folder to write, which must not exist. Default: graft-out/NAME."] = None,
+    out: Annotated[Path | str | None, "Folder to write, which must not exist. Default: graft-out/NAME."] = None,
 ) -> FitResult:
     """Choose the best way to transfer on your data, prove it on held-out items, save it, and report.
 

@@ -22,7 +22,7 @@ def predict(
         str | None, "Column of texts or picture paths in a table; the one fitted on when left out."
     ] = None,
     top: Annotated[int, "How many of the likeliest labels to give with each answer."] = 3,
-    out: Annotated[Path | None, "Write the answers to a new .csv, .tsv, .jsonl or .parquet file."] = None,
+    out: Annotated[Path | str | None, "Write the answers to a new .csv, .tsv, .jsonl or .parquet file."] = None,
 ) -> Predictions:
     """Label new items with a fitted model, and say how sure it is.
 
@@ -38,9 +38,9 @@ def predict(
 
     if top < 1:
         raise UsageError(f"--top {top}: at least one label is given with each answer.")
-    out = None if out is None else Path(out)
-    if out is not None:
-        check_target(out, ANSWER_SUFFIXES)
+    target = None if out is None else Path(out)
+    if target is not None:
+        check_target(target, ANSWER_SUFFIXES)
     opened = load(model)
     given = [items] if isinstance(items, str) else [str(item) for item in items]
     usual = opened.manifest.data.columns.get("content")
@@ -49,7 +49,7 @@ def predict(
     answers = replace(answers, faults=(*found.faults, *answers.faults))
     if not answers.predictions:
         raise DataError("There is nothing to answer: none of the items can be read.", faults=answers.faults)
-    if out is not None:
-        write_answers(out, answers.predictions)
-        answers = replace(answers, out=str(out))
+    if target is not None:
+        write_answers(target, answers.predictions)
+        answers = replace(answers, out=str(target))
     return answers
