@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import os
@@ -12,25 +11,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from tests.small_disk import small_disk
+from tests.small_inputs import Row, no_classes, outside, pictures, rows, spoil, table, unlabelled
 
 from graft import artifact, cli
 
 pytestmark = pytest.mark.xdist_group("bad-input")
 
 NOBODY = 65534
-WORDS = {"sport": "team match goal player league coach", "food": "soup salt bread kitchen oven recipe"}
 Answer = tuple[int, dict[str, Any], str]
 Graft = Callable[..., Answer]
-Row = Sequence[object]
 
 
 @pytest.fixture
@@ -54,56 +50,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def text(label: str, draw: random.Random) -> str:
-    return f"the {' '.join(draw.choices(WORDS.get(label, label).split(), k=5))} {draw.randrange(9999)}"
-
-
-def rows(count: int, labels: Sequence[str] = ("sport", "food")) -> list[Row]:
-    draw = random.Random(count)
-    return [(text(label, draw), label) for _ in range(count) for label in labels]
-
-
-def table(path: Path, cells: Sequence[Row], header: Row = ("text", "label"), encoding: str = "utf-8") -> Path:
-    with path.open("w", newline="", encoding=encoding) as stream:
-        csv.writer(stream).writerows([header, *cells])
-    return path
-
-
-def pictures(folder: Path, count: int = 4) -> Path:
-    draw = np.random.default_rng(0)
-    for place, label in enumerate(("dark", "light")):
-        (folder / label).mkdir(parents=True)
-        for number in range(count):
-            pixels = draw.integers(0, 90, (16, 16, 3)) + 150 * place
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / label / f"{number}.png")
-    return folder
-
-
-def spoil(folder: Path) -> None:
-    for path in folder.rglob("*.png"):
-        path.write_bytes(b"no picture")
-
-
 FIT = ("--strategies", "prototypes", "--out", "out")
 PIXELS = ("--encoder", "pixels", *FIT)
 
 
 def at_rest(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-def unlabelled(path: Path) -> None:
-    table(path, [(content, "") for content, _ in rows(9)])
-
-
-def no_classes(path: Path) -> None:
-    path.mkdir()
-    (path / "a.txt").write_text("a text")
-
-
-def outside(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("../evil.png", b"x")
 
 
 REFUSED: dict[str, tuple[str, Callable[[Path], object], int, tuple[str, ...]]] = {
@@ -125,6 +77,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], object], int, tuple[str, ...]]] =
     "no JSON": ("t.jsonl", lambda p: p.write_text("{\n3\n"), 3, ("t.jsonl", "JSON object like")),
     "no zip": ("t.zip", lambda p: p.write_bytes(b"PK\3\4"), 3, ("t.zip cannot be read as a zip",)),
     "a zip that leads outside": ("t.zip", outside, 3, ("../evil.png", "outside the zip")),
+    "a pipe": ("t.csv", os.mkfifo, 3, ("t.csv is a pipe", "save it as a file")),
     "another kind": ("t.docx", Path.touch, 3, (".docx", ".csv")),
     "a mistyped name": ("t.csv.csv", lambda p: p.with_name("t.csv").touch(), 4, ("t.csv.csv", "Did you mean t.csv?")),
     "one moment": (
@@ -217,6 +170,15 @@ def test_flags_that_cannot_work(here: Path, graft: Graft, plain: Path, flags: st
     code, _, error = graft("fit", plain, *FIT, *flags.split())
     assert (code, [part for part in says if part not in error]) == (exit_code, []), error
     assert at_rest(here) == before
+
+
+def test_classes_without_a_name_are_told(here: Path, plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "names.tsv").write_text("sport\tgames that people play\n")
+    assert (
+        cli.main(["fit", str(plain), "--names", "names.tsv", *FIT, "--encoder", "minilm", "--encoder", "minilm"]) == 0
+    )
+    out, err = capsys.readouterr()
+    assert "no line for 'food'" in err and "on minilm" not in out  # an encoder named twice is one
 
 
 def test_odd_tables_are_learned_from_and_their_faults_listed(here: Path, graft: Graft) -> None:

@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from tests.small_inputs import pictures
 
 import graft
 
@@ -31,7 +30,7 @@ NURSERY = """
     from pathlib import Path
     from graft import cli
     import graft.fitting, graft.encoders.open, graft.encoders.runtime, graft.opened, graft.reports.build, graft.tables, graft.selection
-    import PIL.Image, PIL.PngImagePlugin, openvino, scipy.optimize, sklearn.manifold, sklearn.neighbors, torch, altair, jinja2, vl_convert
+    import PIL.Image, PIL.PngImagePlugin, openvino, scipy.optimize, sklearn.manifold, sklearn.neighbors, torch, jinja2
 
     data, kills = sys.argv[1], int(sys.argv[2])
     draw = random.Random(0)
@@ -69,14 +68,8 @@ NURSERY = """
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    draw = np.random.default_rng(0)
-    for place, label in enumerate(("dark", "light")):
-        (tmp_path / "p" / label).mkdir(parents=True)
-        for number in range(30):
-            pixels = draw.integers(0, 150, (24, 24, 3)) + 60 * place
-            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "p" / label / f"{number}.png")
-    return tmp_path / "p"
+def data(tmp_path: Path) -> Path:
+    return pictures(tmp_path / "p", 30)
 
 
 def run(code: str, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -103,9 +96,9 @@ def same(one: Path, other: Path) -> None:
 
 
 @pytest.mark.soak
-def test_killed_at_any_moment(tmp_path: Path, pictures: Path) -> None:
+def test_killed_at_any_moment(tmp_path: Path, data: Path) -> None:
     (tmp_path / "killed").mkdir()
-    done = run(NURSERY, str(pictures), str(KILLS), folder=tmp_path)
+    done = run(NURSERY, str(data), str(KILLS), folder=tmp_path)
     assert done.returncode == 0, done.stderr
     first, *stopped, last = [json.loads(line) for line in done.stdout.splitlines()]
     assert first[1] == last[1] == 0, (first, last)
@@ -136,22 +129,22 @@ def graft_fit(data: Path, out: Path, cache: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_two_fits_into_one_folder_and_one_cache(tmp_path: Path, pictures: Path) -> None:
+def test_two_fits_into_one_folder_and_one_cache(tmp_path: Path, data: Path) -> None:
     """One is kept whole; the other is told so, and both have used the cache."""
-    both = [graft_fit(pictures, tmp_path / "out", tmp_path / "cache") for _ in range(2)]
+    both = [graft_fit(data, tmp_path / "out", tmp_path / "cache") for _ in range(2)]
     answers = [(*process.communicate(timeout=120), process.returncode) for process in both]
     assert sorted(code for _, _, code in answers) == [0, 2], answers
     loser = next(json.loads(out)["error"] for out, _, code in answers if code)
     assert "exist" in loser["message"] and "out" in loser["message"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN
-    assert len(graft.load(tmp_path / "out").predict([str(next(pictures.rglob("*.png")))])) == 1
+    assert len(graft.load(tmp_path / "out").predict([str(next(data.rglob("*.png")))])) == 1
     assert {path.name for path in tmp_path.iterdir()} == {"p", "out", "cache"}
 
 
 @pytest.mark.parametrize("after", [0.6, 1.4])
-def test_ctrl_c_of_a_real_process(tmp_path: Path, pictures: Path, after: float) -> None:
+def test_ctrl_c_of_a_real_process(tmp_path: Path, data: Path, after: float) -> None:
     """Importing or fitting, whatever it is at: one object, no traceback, nothing left, and how to go on."""
-    process = graft_fit(pictures, tmp_path / "out", tmp_path / "cache")
+    process = graft_fit(data, tmp_path / "out", tmp_path / "cache")
     time.sleep(after)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

@@ -91,7 +91,7 @@ def test_a_result_shows_the_choice_its_figures_and_the_ladder() -> None:
         "0.910  0.880 to 0.940",
         "-0.060  -0.100 to -0.020",
         "skipped: no time was left",
-        "300 items, 2 classes, 100 of them for the test.",
+        "300 items, 2 classes: 200 to learn from, 100 for the test.",
         "content: text",
         "2 exact, 5 near; 1 test items",
         "25 items could not be used",

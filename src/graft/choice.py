@@ -33,7 +33,7 @@ ADVANTAGE: Mapping[str, tuple[float, ...]] = {
     "neighbours": (-0.01, -0.02, -0.025, -0.02, -0.02, -0.03, -0.02),
     "linear-probe": (0.0,) * 7,
     "named-linear-probe": (0.11, 0.08, 0.04, 0.03, 0.015, 0.015, 0.005),
-    "kernel-probe": (0.0, 0.0, 0.0, 0.002, 0.004, 0.003, 0.003),
+    "kernel-probe": (0.0, 0.0, 0.0, 0.002, 0.006, 0.005, 0.01),
 }
 IDLE_NAMES: Mapping[str, float] = {"zero-shot": -0.3, "named-prototypes": -0.03, "named-linear-probe": -0.005}
 HELPFUL = 0.15  # by this share names must beat chance to be relied on
@@ -180,8 +180,10 @@ def explain(standings: Sequence[Standing], choice: Choice, wording: Wording, sto
     if winner is not best and (gap := difference(winner, best, wording.sizes)).value == 0 == gap.low:
         text.append(f"{_capital(wording.name(best))} scores the same on every fold, so the cheaper was taken.")
     elif winner is not best:
+        apart = abs(float(winner.scores_F.mean() - best.scores_F.mean())) < HALF_A_POINT
+        half = "less than half a point" if apart else "less than half a point when set beside what experience expects"
         text.append(
-            f"It is {wording.lead(winner, best)}: too little to tell the two apart, and less than half a point, so the cheaper was taken."
+            f"It is {wording.lead(winner, best)}: too little to tell the two apart, and {half}, so the cheaper was taken."
         )
     elif others:
         text.append(f"It is {wording.lead(winner, others[0])}, the best of the others.")

@@ -62,6 +62,7 @@ WORTH_COMPARING = (
     0.02  # share of training items in a group with others, from which random folds are measured beside grouped ones
 )
 MOST_GROUPS, MOST_MEMBERS, MOST_LEAKS, MOST_SUSPECTS = 20, 10, 50, 40
+THUMBNAILS = "pixels:8"  # looked at for near duplicates besides the vectors; a tenth of the encoding's cost
 SAMPLE = 64  # vectors on which the saved model is compared with the one in memory
 
 
@@ -141,12 +142,13 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """The items that every encoder could read, with one pool an encoder and the content hashes."""
+    """The items that every encoder could read, with one pool an encoder, the content hashes, and for pictures grey thumbnails (N, 64)."""
 
     dataset: Dataset
     partition: Partition
     pools: tuple[Pool, ...]
     hashes: tuple[str, ...]
+    thumbnails_NS: NDArray[np.float32] | None = None
 
 
 def encode_items(
@@ -163,13 +165,14 @@ def encode_items(
             done = encode(dataset.contents, encoder, ids=dataset.ids, cache=cache)
             task = name_classes(encoder, dataset.class_descriptions(), cache=cache, seed=seed)
             runs.append((encoder, done, task))
+        seen = encode(dataset.contents, open_encoder(THUMBNAILS), cache=cache) if dataset.modality == "image" else None
     faults = {fault.where: fault for _, done, _ in runs for fault in done.faults}
     if faults and strict:
         raise DataError(
             f"{len(faults)} of {len(dataset)} items cannot be read; --strict stops here.", faults=tuple(faults.values())
         )
     kept = np.arange(len(dataset))
-    for _, done, _ in runs:
+    for done in (*(done for _, done, _ in runs), *([seen] if seen else [])):
         kept = np.intersect1d(kept, done.index)
     if not len(kept):
         raise DataError("No item could be read.", faults=tuple(faults.values()))
@@ -181,7 +184,16 @@ def encode_items(
     hashes = tuple(first.hashes[i] for i in np.searchsorted(first.index, kept))
     left = dataset.take(kept)
     left = replace(left, faults=(*left.faults, *faults.values()))
-    return Encoded(left, _still_whole(left, partition, kept, tuple(faults.values())), pools, hashes)
+    partition = _still_whole(left, partition, kept, tuple(faults.values()))
+    return Encoded(
+        left, partition, pools, hashes, None if seen is None else _grey(seen.vectors[np.searchsorted(seen.index, kept)])
+    )
+
+
+def _grey(pixels_NP: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Grey thumbnails (N, S) of 0..255 from colour ones (N, 3 S) of 0..1: they tell copies of textures, which vectors cannot."""
+    grey: NDArray[np.float32] = 255 * pixels_NP.reshape(len(pixels_NP), 3, -1).mean(axis=1)
+    return grey
 
 
 def _still_whole(left: Dataset, partition: Partition, kept: NDArray[np.int64], faults: tuple[Fault, ...]) -> Partition:
@@ -240,7 +252,13 @@ def choose(
     """
     dataset, first = encoded.dataset, encoded.pools[0]
     texts = [str(content) for content in dataset.contents] if dataset.modality == "text" else None
-    grouping = near_duplicate_groups(first.x_ND, hashes=encoded.hashes, texts=texts, labels=dataset.labels)
+    grouping = near_duplicate_groups(
+        first.x_ND,
+        hashes=encoded.hashes,
+        texts=texts,
+        signatures_NS=encoded.thumbnails_NS,
+        labels=dataset.labels,
+    )
     groups = dataset.groups
     if groups is None:
         groups = grouping.group_ids if group == "auto" else np.arange(len(dataset))

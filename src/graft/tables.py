@@ -85,7 +85,7 @@ def _status(strategy: StrategyResult) -> str:
 
 
 def _data(data: DataSummary) -> list[Text]:
-    held = f", {data.test:,} of them for the test" if data.test else ""
+    held = f": {data.train:,} to learn from, {data.test:,} for the test" if data.test else ""
     lines = [f"{data.items:,} items, {len(data.classes)} classes{held}."]
     if data.columns:
         lines.append("Read as " + ", ".join(f"{role}: {column}" for role, column in data.columns.items()) + ".")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.small_disk import small_disk
 
@@ -15,6 +15,7 @@ from graft.store.scratch import ScratchRows
 
 @pytest.mark.parametrize("in_memory", [1 << 30, 0])
 @given(data=st.data())
+@settings(deadline=None)
 def test_rows_are_where_they_were_put(
     tmp_path_factory: pytest.TempPathFactory, in_memory: int, data: st.DataObject
 ) -> None:

@@ -152,7 +152,7 @@ def with_names(dataset: Dataset, path: Path) -> Dataset:
     if not dataset.classes:
         return replace(dataset, classes=tuple(texts), class_texts=texts)
     if unnamed := [label for label in dataset.classes if label not in texts]:
-        _log.warning("%s names no %s: what the data call it is used.", path, ", ".join(map(repr, unnamed[:5])))
+        _log.warning("%s has no line for %s: there the label itself is taken.", path, ", ".join(map(repr, unnamed[:5])))
     known = dict(zip(dataset.classes, dataset.class_descriptions(), strict=True))
     return replace(dataset, class_texts=known | texts)
 
@@ -202,6 +202,8 @@ def _kind(path: Path) -> str:
         near = difflib.get_close_matches(path.name, beside, n=1)
         hint = f" Did you mean {path.parent / near[0]}?" if near else " A named public set is written data:NAME."
         raise MissingError(f"There is no file or folder {path}.{hint}")
+    if not path.is_file():
+        raise DataError(f"{path} is a pipe or device, which can be read only once: save it as a file first.")
     suffix = path.suffix.lower()
     if suffix == ".zip":
         return "zip"
