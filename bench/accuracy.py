@@ -26,7 +26,7 @@ from graft.data.read import read
 from graft.data.splits import take_shots
 from graft.encoders.open import BUNDLED, open_encoder
 from graft.encoding import encode
-from graft.fitting import environment
+from graft.fitting.session import environment
 from graft.heads.base import unit_rows
 from graft.metrics.intervals import mean_interval
 from graft.results import Interval, to_json

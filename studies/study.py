@@ -78,7 +78,7 @@ def about(value: float, tolerance: float) -> Range:
 
 def run(study: Study, setting: Setting, out: Path) -> Numbers:
     """Measure, check, and write `out`; returns what stands in its `result.json`. Numbers off their range are in `checks`, with ok false."""
-    from graft.fitting import environment
+    from graft.fitting.session import environment
 
     started, clock = time.strftime("%Y-%m-%d"), time.perf_counter()
     numbers = json.loads(json.dumps(to_json(study.measure(setting))))

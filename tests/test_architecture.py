@@ -34,7 +34,14 @@ ROWS = (
 )
 ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
 # Parts of several files that stand beside the folders; each file is imported only by its own part or from above.
-PART = {"batching": "encoding", "fidelity": "encoding", "trials": "selection", "choice": "selection"}
+PART = {
+    "batching": "encoding",
+    "fidelity": "encoding",
+    "trials": "selection",
+    "choice": "selection",
+    "proof": "fitting",
+    "session": "fitting",
+}
 
 MOST_LINES, MOST_FUNCTION_LINES, MOST_KEYWORDS, MOST_VERB_KEYWORDS = 600, 60, 8, 18
 MOST_FILES, MOST_VERB_FILES = 15, 18

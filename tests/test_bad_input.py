@@ -304,7 +304,7 @@ def test_what_may_not_be_read_or_written(graft: Graft, unprivileged: Path) -> No
         code, _, error = graft("fit", unprivileged / name)
         assert code == 3 and f"{unprivileged / name} cannot be read: Permission denied" in error
     from graft.errors import StorageError
-    from graft.fitting import free_folder
+    from graft.fitting.session import free_folder
 
     with pytest.raises(StorageError, match=r"secret/out.*choose another folder"):
         free_folder(unprivileged / "secret" / "out", "name")

@@ -52,7 +52,7 @@ def test_more_than_half_a_point_is_worth_it_even_if_not_told_apart() -> None:
 
 
 def test_few_items_are_shrunk_as_documented() -> None:
-    standings = [standing("linear-probe", 0.62), standing("named-linear-probe", 0.60)]
+    standings = [standing("linear-probe", 0.62, 0.1), standing("named-linear-probe", 0.60)]
     found = choose(standings, items=20, labels_a_class=5, sizes=SIZES)
     ahead = advantage("named-linear-probe", 5, names=True)
     base = (0.62 + 0.60 - ahead) / 2
@@ -60,8 +60,13 @@ def test_few_items_are_shrunk_as_documented() -> None:
     expected.append((20 * 0.60 + PSEUDO_ITEMS * (base + ahead)) / (20 + PSEUDO_ITEMS))
     np.testing.assert_allclose(found.shrunk, expected)
     assert found.chosen == 1
-    idle = [standing("linear-probe", 0.62, names=False), standing("named-linear-probe", 0.62, names=False)]
+    idle = [standing("linear-probe", 0.62, 0.1, names=False), standing("named-linear-probe", 0.62, names=False)]
     assert choose(idle, items=20, labels_a_class=5, sizes=SIZES).chosen == 0
+
+
+def test_what_is_beaten_beyond_doubt_is_out_whatever_was_expected() -> None:
+    standings = [standing("prototypes", 0.95), standing("linear-probe", 0.75, 0.01), standing("kernel-probe", 0.76)]
+    assert choose(standings, items=20, labels_a_class=10, sizes=(18.0, 2.0)).chosen == 0
 
 
 def test_advantage_is_the_table_between_its_columns() -> None:

@@ -29,7 +29,8 @@ NURSERY = """
     import json, os, random, shutil, signal, sys, time
     from pathlib import Path
     from graft import cli
-    import graft.fitting, graft.encoders.open, graft.encoders.runtime, graft.opened, graft.reports.build, graft.tables, graft.selection
+    import graft.fitting.steps, graft.fitting.proof, graft.encoders.open, graft.encoders.runtime, graft.opened, graft.reports.build, graft.tables
+    import graft.selection
     import PIL.Image, PIL.PngImagePlugin, openvino, scipy.optimize, sklearn.manifold, sklearn.neighbors, torch, jinja2
 
     data, kills = sys.argv[1], int(sys.argv[2])

@@ -3,7 +3,8 @@
 **Shrunk scores.** With few labels a fold's score says little. Each mean is therefore blended with what is expected of the strategy at
 this number of labels a class: shrunk = (n * mean + m * (base + advantage)) / (n + m), where n counts the items measured on, m is
 `PSEUDO_ITEMS`, `advantage` is `ADVANTAGE` (points over the linear probe) and base, the same for all, is the mean over the strategies
-measured of mean - advantage. With n much larger than m the measurement alone decides.
+measured of mean - advantage. With n much larger than m the measurement alone decides, and a strategy that the best mean beats beyond
+doubt (paired interval above zero) is out whatever was expected of it.
 
 `ADVANTAGE` is rounded from accuracies on five public sets (SST-2, AG News, Banking77, CIFAR-10, NEU surface defects; five draws each);
 between those sets it varies by one to two points, and two strategies disagree on one item in seven, hence `PSEUDO_ITEMS`. It holds for
@@ -88,14 +89,20 @@ def advantage(name: str, labels_a_class: float, *, names: bool) -> float:
 
 
 def choose(standings: Sequence[Standing], *, items: int, labels_a_class: float, sizes: tuple[float, float]) -> Choice:
-    """The best shrunk score, or the cheapest strategy within half a point of it whose paired interval to it holds zero."""
+    """The best shrunk score of those not beaten beyond doubt, or the cheapest within half a point of it whose paired interval holds zero."""
     means = np.array([s.scores_F.mean() for s in standings])
     expected = np.array([advantage(s.name, labels_a_class, names=s.names) for s in standings])
     shrunk = (items * means + PSEUDO_ITEMS * (np.mean(means - expected) + expected)) / (items + PSEUDO_ITEMS)
-    best = int(shrunk.argmax())
+    top = standings[int(means.argmax())]
+    beaten = [s is not top and told_apart(top, s, sizes) for s in standings]
+    best = int(np.where(beaten, -np.inf, shrunk).argmax())
     order = sorted(range(len(standings)), key=lambda i: (standings[i].rung, -shrunk[i]))
     for i in order[: order.index(best)]:
-        if shrunk[best] - shrunk[i] < HALF_A_POINT and not told_apart(standings[best], standings[i], sizes):
+        if (
+            not beaten[i]
+            and shrunk[best] - shrunk[i] < HALF_A_POINT
+            and not told_apart(standings[best], standings[i], sizes)
+        ):
             return Choice(i, best, tuple(shrunk))
     return Choice(best, best, tuple(shrunk))
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from graft.data.dataset import Dataset
 from graft.data.splits import by_time, enough_to_hold_out, hold_out, load_split, take_shots
 from graft.errors import DataError, UsageError
+from graft.results import Fault
 
 TEST_FRACTION = 0.2
 
@@ -49,6 +50,23 @@ def narrow(dataset: Dataset, partition: Partition) -> tuple[Dataset, Partition]:
     """The data set without the items the partition does not use, so that only what is needed is encoded."""
     used = partition.train if partition.test is None else np.concatenate([partition.train, partition.test])
     return dataset.take(used), partition.within(used)
+
+
+def learnable(dataset: Dataset, partition: Partition) -> tuple[Dataset, Partition]:
+    """Both without the classes that have no training item: they cannot be learned, so test items of theirs are listed as faults, not scored."""
+    counts_C = np.bincount(dataset.labels[partition.train], minlength=len(dataset.classes))
+    if counts_C.all():
+        return dataset, partition
+    code_C = np.where(counts_C > 0, np.cumsum(counts_C > 0) - 1, -1)
+    labels = np.where(dataset.labels >= 0, code_C[dataset.labels], -1)
+    faults = []
+    if partition.test is not None:
+        lost = partition.test[labels[partition.test] < 0]
+        problem = "no training item has its label, so it is not scored"
+        faults = [Fault(dataset.ids[i], problem, dataset.classes[dataset.labels[i]]) for i in lost]
+        partition = replace(partition, test=partition.test[labels[partition.test] >= 0])
+    classes = tuple(name for name, count in zip(dataset.classes, counts_C, strict=True) if count)
+    return replace(dataset, labels=labels, classes=classes, faults=(*dataset.faults, *faults)), partition
 
 
 def before_encoding(

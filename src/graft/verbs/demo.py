@@ -21,7 +21,7 @@ def demo(
 
     Needs no network: the encoders and the data come with the installed packages. Raises StorageError when `out` exists.
     """
-    from graft.fitting import free_folder
+    from graft.fitting.session import free_folder
     from graft.verbs.fit import fit
 
     folder = free_folder(None if out is None else Path(out), "demo")

@@ -48,7 +48,9 @@ def fit(
     flags = {name: value for name, value in locals().items() if name != "data"}
     from graft.data.partition import before_encoding, narrow
     from graft.data.read import check_trainable, read
-    from graft.fitting import Stopwatch, check_flags, choose, command_line, encode_items, free_folder, prove, publish
+    from graft.fitting.proof import prove, publish
+    from graft.fitting.session import Stopwatch, check_flags, command_line, free_folder
+    from graft.fitting.steps import choose, encode_items
 
     watch = Stopwatch(budget)
     wanted = _words(strategies)

@@ -1,0 +1,166 @@
+"""The last steps of `fit`: judge the choice once on the test part, and publish model, report and result together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from graft import artifact
+from graft.data.splits import save_split
+from graft.diagnostics.assessment import Judged, calibrate, held_out_metrics, set_threshold, where_it_errs
+from graft.diagnostics.evidence import gather
+from graft.diagnostics.labels import suspects
+from graft.fitting.session import Stopwatch, environment
+from graft.fitting.steps import Chosen, Encoded
+from graft.heads.base import softmax
+from graft.reports.build import fit_report
+from graft.results import (
+    Abstention,
+    Calibration,
+    ClassRow,
+    Confusion,
+    DataSummary,
+    Evidence,
+    FitResult,
+    Interval,
+    Suspect,
+    to_json,
+)
+from graft.store.files import new_folder, write_bytes, write_json
+from graft.strategies.frozen import head_from_state
+
+MOST_SUSPECTS = 40
+SAMPLE = 64  # vectors on which the saved model is compared with the one in memory
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """The chosen model judged: what `result.json` and the report say of it beyond the ladder."""
+
+    judged: Judged | None
+    temperature: float
+    calibration: Calibration | None
+    abstention: Abstention | None
+    test: Mapping[str, Interval] | None
+    confusion: Confusion | None
+    per_class: tuple[ClassRow, ...]
+    suspects: tuple[Suspect, ...]
+
+
+def prove(encoded: Encoded, chosen: Chosen, *, coverage: float, seed: int) -> Proof:
+    """Calibrate on out-of-fold predictions, then look at the test part once; without folds and test there is nothing to say."""
+    dataset, partition, selection = encoded.dataset, chosen.partition, chosen.selection
+    train, test = partition.train, partition.test
+    assert test is not None
+    calibration = None
+    folds = held = None
+    if selection.oof_logits_NC is not None:
+        calibration = calibrate(selection.oof_logits_NC, dataset.labels[train])
+        p_NC = softmax(selection.oof_logits_NC / calibration.temperature)
+        folds = Judged(train, dataset.labels[train], p_NC, "folds")
+    temperature = calibration.temperature if calibration else 1.0
+    if len(test):
+        p_NC = softmax(selection.head.logits(chosen.pool.x_ND[test]) / temperature)
+        held = Judged(test, dataset.labels[test], p_NC, "test")
+    judged = held or folds
+    if judged is None:
+        return Proof(None, temperature, None, None, None, None, (), ())
+    counts = np.bincount(dataset.labels[train], minlength=len(dataset.classes))
+    confusion, per_class = where_it_errs(judged, dataset.classes, counts)
+    ids = [dataset.ids[i] for i in train]
+    return Proof(
+        judged=judged,
+        temperature=temperature,
+        calibration=calibration,
+        abstention=set_threshold(folds, coverage, judged) if folds else None,
+        test=held_out_metrics(held, seed) if held else None,
+        confusion=confusion,
+        per_class=per_class,
+        suspects=suspects(folds.probabilities_NC, folds.labels, ids, dataset.classes, limit=MOST_SUSPECTS)
+        if folds
+        else (),
+    )
+
+
+def publish(
+    encoded: Encoded, chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, folder: Path, seed: int
+) -> FitResult:
+    """Write the folder: model (saved, reloaded, compared), split, report, and `result.json` last; all of it or nothing."""
+    dataset, partition, selection = encoded.dataset, chosen.partition, chosen.selection
+    assert partition.test is not None
+    with new_folder(folder) as draft:
+        with watch.part("refit"):
+            result = _result(encoded, chosen, proof, watch=watch, command=command, folder=folder, seed=seed)
+            arrays, config = selection.head.state()
+            sample = chosen.pool.x_ND[np.concatenate([partition.train, partition.test])[:SAMPLE]]
+            artifact.save(
+                draft / "model",
+                artifact.Manifest.of(result, head=config),
+                arrays,
+                sample_x=sample,
+                sample_probabilities=softmax(selection.head.logits(sample) / proof.temperature),
+                rebuild=head_from_state,
+            )
+        with watch.part("report"):
+            evidence = Evidence()
+            if proof.judged is not None:
+                x_ND = chosen.pool.x_ND[proof.judged.index]
+                evidence = gather(dataset, proof.judged, x_ND, proof.suspects, seed)
+            page = fit_report(replace(result, seconds=dict(watch.seconds)), evidence)
+            write_bytes(draft / "report.html", page.encode())
+            save_split(
+                draft / "split.json", *([dataset.ids[i] for i in part] for part in (partition.train, partition.test))
+            )
+        result = replace(result, seconds=dict(watch.seconds))
+        write_json(draft / "result.json", to_json(result))
+    return result
+
+
+def _result(
+    encoded: Encoded, chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, folder: Path, seed: int
+) -> FitResult:
+    dataset, partition, selection = encoded.dataset, chosen.partition, chosen.selection
+    assert partition.test is not None
+    summary = DataSummary(
+        name=dataset.name,
+        source=dataset.source,
+        kind=dataset.kind,
+        modality=dataset.modality,
+        items=len(dataset),
+        train=len(partition.train),
+        test=len(partition.test),
+        classes=dataset.classes,
+        counts=tuple(int(n) for n in np.bincount(dataset.labels[partition.train], minlength=len(dataset.classes))),
+        unlabelled=partition.unlabelled,
+        columns=dataset.columns,
+        split=partition.how,
+        sha256=dataset.sha256,
+        faults=dataset.faults,
+        duplicates=chosen.duplicates,
+    )
+    return FitResult(
+        name=dataset.name,
+        task="classify",
+        chosen=selection.chosen,
+        why=selection.why,
+        metric=selection.metric,
+        seed=seed,
+        test=proof.test,
+        strategies=selection.results,
+        data=summary,
+        encoder=chosen.pool.summary,
+        encoders=tuple(pool.summary for pool in encoded.pools),
+        calibration=proof.calibration,
+        abstention=proof.abstention,
+        confusion=proof.confusion,
+        per_class=proof.per_class,
+        suspects=proof.suspects,
+        folds=selection.how,
+        seconds=dict(watch.seconds),
+        environment=environment(),
+        command=command,
+        out=str(folder),
+    )

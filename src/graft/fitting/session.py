@@ -1,0 +1,122 @@
+"""What surrounds the work of `fit`: flags checked, seconds counted, the environment, the folder and the command on record."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import itertools
+import platform
+import re
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from graft.errors import UsageError, unknown
+from graft.settings import processor, threads
+from graft.store.files import check_writable
+from graft.strategies.frozen import STRATEGIES
+from graft.trials import METRICS
+
+PARTS = ("read", "encode", "select", "refit", "report")
+
+
+def check_flags(
+    *,
+    metric: str,
+    coverage: float,
+    shots: int | None,
+    folds: int | None,
+    seed: int,
+    strategies: Sequence[str] | None,
+) -> None:
+    """Raise UsageError for all flags outside their ranges, before anything is read."""
+    problems = []
+    if metric not in METRICS:
+        problems.append(unknown("--metric", metric, METRICS))
+    if not 0.5 <= coverage <= 0.999:
+        problems.append(f"--coverage {coverage}: it lies between 0.5 and 0.999.")
+    if shots is not None and shots < 1:
+        problems.append(f"--shots {shots}: at least 1 item a class is needed to learn from.")
+    if folds is not None and folds < 2:
+        problems.append(f"--folds {folds}: cross-validation needs at least 2.")
+    if not 0 <= seed < 2**32:
+        problems.append(f"--seed {seed}: it lies between 0 and {2**32 - 1}.")
+    for name in strategies or ():
+        if name not in STRATEGIES:
+            problems.append(unknown("--strategies", name, STRATEGIES))
+    if strategies is not None and not strategies:
+        problems.append(f"--strategies names none. Allowed: {', '.join(STRATEGIES)}.")
+    if problems:
+        raise UsageError(" ".join(problems))
+
+
+class Stopwatch:
+    """Seconds by part of the work, and what is left of the budget.
+
+    `budget` is like "90s", "10m", "2h" or plain seconds; None for no limit. Raises UsageError for anything else.
+    """
+
+    def __init__(self, budget: str | None) -> None:
+        self._started = time.perf_counter()
+        self._budget = None if budget is None else duration(budget)
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Counts the block's seconds towards `name`."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - started
+
+    def left(self) -> float | None:
+        """Seconds left of the budget, at least 0; None without a budget."""
+        return None if self._budget is None else max(0.0, self._budget - (time.perf_counter() - self._started))
+
+
+def duration(text: str) -> float:
+    """Seconds in "90s", "1.5m", "2h" or "90"; raises UsageError for anything else or not above 0."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise UsageError(f"--budget {text!r} is not a time. Write seconds, minutes or hours: 90s, 10m, 2h.")
+    return seconds
+
+
+def environment() -> dict[str, str]:
+    """Versions of what shapes a result, the processor and the threads."""
+    packages = ("graft", "torch", "transformers", "openvino", "numpy", "scipy", "scikit-learn", "pillow")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **versions, "processor": processor(), "threads": str(threads())}
+
+
+def free_folder(out: Path | None, name: str) -> Path:
+    """`out`, which must not exist, or the first free of graft-out/NAME, graft-out/NAME-2, ...
+
+    Raises UsageError where `out` exists, StorageError where nothing can be written.
+    """
+    base = out or Path("graft-out") / (re.sub(r"[^\w.-]+", "-", name).strip("-.")[:100] or "fit")
+    check_writable(base)
+    if out is not None:
+        if out.exists():
+            raise UsageError(
+                f"--out {out} exists, and results are never overwritten. Name another folder, or remove it."
+            )
+        return out
+    return next(
+        p for n in itertools.count(1) if not (p := base if n == 1 else base.with_name(f"{base.name}-{n}")).exists()
+    )
+
+
+def command_line(verb: str, data: object, flags: Mapping[str, object], defaults: Mapping[str, object]) -> str:
+    """The command that does the same again: flags that differ from their defaults, quoted for a shell; `--out` is left out."""
+    words = ["graft", verb, str(data)]
+    for name, value in flags.items():
+        if name == "out" or value == defaults[name]:
+            continue
+        flag = "--" + name.replace("_", "-")
+        for one in value if isinstance(value, (tuple, list)) else [value]:
+            words += [flag] if one is True else [flag, str(one)]
+    return shlex.join(words)

@@ -1,0 +1,223 @@
+"""The steps of `fit` between reading and proof: encode, find duplicates, hold out, choose.
+
+Legend: N items, D dims, S pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.data.dataset import Dataset
+from graft.data.groups import Grouping, near_duplicate_groups
+from graft.data.partition import Partition, after_encoding, learnable
+from graft.encoders.base import Encoder
+from graft.encoders.open import BUNDLED, open_encoder
+from graft.encoding import encode
+from graft.errors import DataError, UsageError
+from graft.results import (
+    Duplicates,
+    EncoderSummary,
+    Fault,
+    Interval,
+)
+from graft.selection import Candidate, Selection, score_ungrouped, select
+from graft.settings import one_thread
+from graft.store.cache import VectorCache
+from graft.strategies.frozen import Task
+from graft.strategies.naming import name_classes
+
+WORTH_COMPARING = 0.02  # share of training items in groups, from which random folds are measured beside grouped ones
+MOST_GROUPS, MOST_MEMBERS, MOST_LEAKS = 20, 10, 50
+THUMBNAILS = "pixels:8"  # looked at for near duplicates besides the vectors; a tenth of the encoding's cost
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """One encoder's view of the items: vectors (N, D) parallel to the data set, and the class names in their space."""
+
+    encoder: Encoder
+    summary: EncoderSummary
+    x_ND: NDArray[np.float32]
+    task: Task
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """The items that every encoder could read, with one pool an encoder, the content hashes, and for pictures grey thumbnails (N, 64)."""
+
+    dataset: Dataset
+    partition: Partition
+    pools: tuple[Pool, ...]
+    hashes: tuple[str, ...]
+    thumbnails_NS: NDArray[np.float32] | None = None
+
+
+def encode_items(
+    dataset: Dataset, partition: Partition, references: Sequence[str], *, strict: bool, seed: int
+) -> Encoded:
+    """Encode the items once an encoder; what cannot be read is left out and listed among the data set's faults.
+
+    Raises DataError when nothing is left to learn from, or with `strict` when any item cannot be read.
+    """
+    with VectorCache.open() as cache:
+        runs = []
+        for reference in dict.fromkeys(references or (BUNDLED[dataset.modality],)):
+            encoder = _fitting_encoder(reference, dataset.modality)
+            done = encode(dataset.contents, encoder, ids=dataset.ids, cache=cache)
+            runs.append((encoder, done))
+        seen = encode(dataset.contents, open_encoder(THUMBNAILS), cache=cache) if dataset.modality == "image" else None
+        faults = {fault.where: fault for _, done in runs for fault in done.faults}
+        if faults and strict:
+            raise DataError(
+                f"{len(faults)} of {len(dataset)} items cannot be read; --strict stops here.",
+                faults=tuple(faults.values()),
+            )
+        kept = np.arange(len(dataset))
+        for done in (*(done for _, done in runs), *([seen] if seen else [])):
+            kept = np.intersect1d(kept, done.index)
+        if not len(kept):
+            raise DataError("No item could be read.", faults=tuple(faults.values()))
+        left = dataset.take(kept)
+        left = replace(left, faults=(*left.faults, *faults.values()))
+        left, partition = learnable(left, _still_whole(left, partition, kept, tuple(faults.values())))
+        pools = tuple(
+            Pool(
+                encoder,
+                done.summary,
+                done.vectors[np.searchsorted(done.index, kept)],
+                name_classes(encoder, left.class_descriptions(), cache=cache, seed=seed),
+            )
+            for encoder, done in runs
+        )
+    first = runs[0][1]
+    hashes = tuple(first.hashes[i] for i in np.searchsorted(first.index, kept))
+    thumbnails = None if seen is None else _grey(seen.vectors[np.searchsorted(seen.index, kept)])
+    return Encoded(left, partition, pools, hashes, thumbnails)
+
+
+def _grey(pixels_NP: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Grey thumbnails (N, S) of 0..255 from colour ones (N, 3 S) of 0..1: they tell copies of textures, which vectors cannot."""
+    grey: NDArray[np.float32] = 255 * pixels_NP.reshape(len(pixels_NP), 3, -1).mean(axis=1)
+    return grey
+
+
+def _still_whole(left: Dataset, partition: Partition, kept: NDArray[np.int64], faults: tuple[Fault, ...]) -> Partition:
+    """The partition of the items that could be read; raises DataError where too few are left to learn from or to test on."""
+    found = partition.within(kept)
+    met = [left.classes[code] for code in np.unique(left.labels[found.train])]
+    if faults and len(met) < 2:
+        raise DataError(
+            f"{len(faults)} items cannot be read, and those left to learn from are of {f'one class, {met[0]!r}' if met else 'no class'}: "
+            "mend them, or leave them out and give others.",
+            faults=faults,
+        )
+    if found.test is not None and not len(found.test) and partition.test is not None and len(partition.test):
+        raise DataError(
+            f"None of the {len(partition.test)} test items can be read: mend them, or give another test part.",
+            faults=faults,
+        )
+    return found
+
+
+def _fitting_encoder(reference: str, modality: str) -> Encoder:
+    encoder = open_encoder(reference, modality=modality)
+    if encoder.info.modality != modality:
+        kinds = {"text": "texts", "image": "pictures"}
+        raise UsageError(
+            f"--encoder {reference} takes {kinds.get(encoder.info.modality, encoder.info.modality)}, and these data are "
+            f"{kinds[modality]}; {BUNDLED[modality]!r} is the bundled encoder for them."
+        )
+    return encoder
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The choice with all that judges it: `pool` is the chosen encoder's, `partition` has both parts, `grouping` the duplicates."""
+
+    pool: Pool
+    partition: Partition
+    selection: Selection
+    duplicates: Duplicates
+
+
+def choose(
+    encoded: Encoded,
+    *,
+    group: str,
+    hold_out: Mapping[str, Any],
+    strategies: Sequence[str] | None,
+    metric: str,
+    folds: int | None,
+    budget: float | None,
+    seed: int,
+) -> Chosen:
+    """Hold out the test part if none is fixed, and choose encoder and strategy on paired folds of the training items.
+
+    `group` is "auto" (near duplicates stay together), "none", or a column's name; `hold_out` goes to `after_encoding`.
+    """
+    dataset, first = encoded.dataset, encoded.pools[0]
+    texts = [str(content) for content in dataset.contents] if dataset.modality == "text" else None
+    grouping = near_duplicate_groups(
+        first.x_ND,
+        hashes=encoded.hashes,
+        texts=texts,
+        signatures_NS=encoded.thumbnails_NS,
+        labels=dataset.labels,
+    )
+    groups = dataset.groups
+    if groups is None:
+        groups = grouping.group_ids if group == "auto" else np.arange(len(dataset))
+    partition = after_encoding(dataset, encoded.partition, groups, seed=seed, **hold_out)
+    train = partition.train
+    candidates = [Candidate(pool.summary.reference, pool.x_ND[train], pool.task) for pool in encoded.pools]
+    duplicates = _duplicates(dataset, partition, grouping)
+    labels = dataset.labels[train]
+    with one_thread():
+        selection = select(
+            candidates,
+            labels,
+            groups=groups[train],
+            strategies=strategies,
+            metric=metric,
+            folds=folds,
+            budget=budget,
+            seed=seed,
+        )
+        position = [candidate.encoder for candidate in candidates].index(selection.encoder)
+        if selection.oof_logits_NC is not None and _share_grouped(groups[train]) >= WORTH_COMPARING:
+            random = score_ungrouped(selection, candidates[position], labels, folds=folds, seed=seed)
+            duplicates = replace(duplicates, grouped=_score(selection), random=random)
+    return Chosen(encoded.pools[position], partition, selection, duplicates)
+
+
+def _share_grouped(groups: NDArray[np.int64]) -> float:
+    """Share of the items that are in a group with others."""
+    _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return float((counts[inverse] > 1).mean())
+
+
+def _score(selection: Selection) -> Interval:
+    """What the choice scored on the folds."""
+    chosen = (selection.chosen, selection.encoder)
+    return next(r.metrics[selection.metric] for r in selection.results if (r.name, r.encoder) == chosen)
+
+
+def _duplicates(dataset: Dataset, partition: Partition, grouping: Grouping) -> Duplicates:
+    """Counts, the largest groups and the closest leaks, by item id."""
+    assert partition.test is not None
+    leaks = grouping.leaks(partition.train, partition.test)
+    ids = dataset.ids
+    return Duplicates(
+        exact=grouping.exact,
+        near=grouping.near,
+        threshold=grouping.threshold,
+        groups=tuple(tuple(ids[i] for i in members[:MOST_MEMBERS]) for members in grouping.groups()[:MOST_GROUPS]),
+        leaks=tuple((ids[a], ids[b], similarity) for a, b, similarity in leaks[:MOST_LEAKS]),
+        leaked=len({b for _, b, _ in leaks}),
+        objects=tuple(dataset.classes[code] for code in grouping.objects),
+    )
