@@ -1,15 +1,16 @@
 """How long `fit` takes beside the encoding it needs, and how long the door takes to open.
 
-    python bench/fit.py [--items 2000] [--rounds 3]
+    python bench/fit.py [--rounds 3] [--data DATA ...]
 
-Everything is measured in one run, in fresh processes: `python -c pass` against `import graft` and `graft --help`; then `fit` on
-generated programme descriptions and on digits as pictures, with an empty cache and again with a full one. Ratios are to the
-seconds of encoding in the same run. Writes bench/results/fit.json.
+Everything is measured in one run, in fresh processes: `python -c pass` against `import graft` and `graft --help`; then `fit` on 2,000
+generated programme descriptions and on digits as pictures (and, where `GRAFT_DATA` has it, on all of CIFAR-10, once), with an empty
+cache and again with a full one. Ratios are to the seconds of encoding in the same run. Writes bench/results/fit.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import statistics
@@ -18,12 +19,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+GRAFT = str(Path(sys.executable).parent / "graft")
 DOORS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "import graft": [sys.executable, "-c", "import graft"],
-    "graft --help": [str(Path(sys.executable).parent / "graft"), "--help"],
+    "graft --help": [GRAFT, "--help"],
 }
 
 
@@ -43,42 +46,66 @@ def doors(rounds: int) -> dict[str, dict[str, float]]:
     return {name: {"median": statistics.median(t), "low": min(t), "high": max(t)} for name, t in times.items()}
 
 
-def fits(data: str, rounds: int) -> list[dict[str, float]]:
-    """`fit` in fresh processes: the first with an empty cache, the second with a full one, once a round."""
-    rows = []
+def catalogue(folder: Path) -> str:
+    """A table of 2,000 programme descriptions with their categories."""
+    from graft.data.catalogue import programmes
+
+    path = folder / "programmes.csv"
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["description", "category"])
+        writer.writerows([row.description, row.category] for row in programmes(2000, 0))
+    return str(path)
+
+
+def fits(name: str, data: str, rounds: int) -> list[dict[str, Any]]:
+    """`fit` in fresh processes: the first with an empty cache, the second with a full one, once a round; medians of the rounds."""
+    runs: dict[str, list[dict[str, float]]] = {"first": [], "second": []}
+    items = 0
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             environment = {**os.environ, "GRAFT_CACHE": f"{folder}/cache"}
-            for name in ("first", "second"):
-                out = f"{folder}/{name}"
-                whole = seconds([DOORS["graft --help"][0], "fit", data, "--out", out], environment)
-                parts = json.loads((Path(out) / "result.json").read_text())["seconds"]
+            for run, rows in runs.items():
+                out = Path(folder) / run
+                whole = seconds([GRAFT, "fit", data, "--out", str(out)], environment)
+                result = json.loads((out / "result.json").read_text())
+                parts, items = result["seconds"], result["data"]["items"]
                 after = sum(parts[part] for part in ("select", "refit", "report"))
-                rows.append({"run": name == "second", "whole": whole, "after_encoding": after, **parts})
-    return rows
+                rows.append({"whole": whole, "encode": parts["encode"], "after_encoding": after})
+    return [
+        {"data": name, "items": items, "run": run, "rounds": rounds}
+        | {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]}
+        for run, rows in runs.items()
+    ]
 
 
 def main() -> None:
+    from graft import settings
+    from graft.fitting.session import environment
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--data", nargs="+", default=["data:streamcatalogue:2000", "data:digits"])
-    arguments = parser.parse_args()
-    result: dict[str, object] = {"doors": doors(2 * arguments.rounds + 1)}
-    for name, row in result["doors"].items():  # type: ignore[attr-defined]
-        print(f"{name:16} {row['median']:.3f} s ({row['low']:.3f} to {row['high']:.3f})")
-    for data in arguments.data:
-        rows = fits(data, arguments.rounds)
-        result[data] = rows
-        for again in (False, True):
-            chosen = [row for row in rows if row["run"] == again]
-            whole, encode, after = (
-                statistics.median(row[key] for row in chosen) for key in ("whole", "encode", "after_encoding")
-            )
-            print(
-                f"{data} {'cached' if again else 'empty cache':12} whole {whole:.1f} s, encode {encode:.1f} s, after encoding {after:.1f} s"
-            )
+    parser.add_argument("--data", nargs="+", help="data to fit instead")
+    flags = parser.parse_args()
+    load = round(os.getloadavg()[0], 1)
+    result: dict[str, Any] = {"machine": environment(), "date": time.strftime("%Y-%m-%d"), "load": load}
+    result["doors"] = doors(2 * flags.rounds + 1)
+    for name, row in result["doors"].items():
+        print(f"{name:16} {row['median']:.3f} s ({row['low']:.3f} to {row['high']:.3f})", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        asked = [("programmes", catalogue(Path(folder)), flags.rounds), ("digits", "data:digits", flags.rounds)]
+        place = settings.data_dir()
+        if place is not None and (place / "cifar10").is_dir():
+            asked.append(("cifar10", "data:cifar10", 1))
+        if flags.data:
+            asked = [(data, data, flags.rounds) for data in flags.data]
+        result["fits"] = []
+        for name, data, rounds in asked:
+            result["fits"] += fits(name, data, rounds)
+            for row in result["fits"][-2:]:
+                print(row, flush=True)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "fit.json").write_text(json.dumps(result, indent=1))
+    (RESULTS / "fit.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
