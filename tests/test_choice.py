@@ -74,8 +74,8 @@ def test_advantage_is_the_table_between_its_columns() -> None:
     for name, row in ADVANTAGE.items():
         assert [advantage(name, k, names=True) for k in LABELS] == pytest.approx(row)
     assert advantage("named-prototypes", 10_000, names=True) == ADVANTAGE["named-prototypes"][-1]
-    middle = advantage("named-linear-probe", 50**0.5 * 10**0.5, names=True)
-    low, high = sorted((ADVANTAGE["named-linear-probe"][3], ADVANTAGE["named-linear-probe"][5]))
+    middle = advantage("named-linear-probe", 50**0.5 * 20**0.5, names=True)
+    low, high = sorted((ADVANTAGE["named-linear-probe"][4], ADVANTAGE["named-linear-probe"][5]))
     assert low <= middle <= high
     assert advantage("contrastive", 5, names=True) == 0.0
 

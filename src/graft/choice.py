@@ -34,7 +34,7 @@ ADVANTAGE: Mapping[str, tuple[float, ...]] = {
     "neighbours": (-0.01, -0.02, -0.025, -0.02, -0.02, -0.03, -0.02),
     "linear-probe": (0.0,) * 7,
     "named-linear-probe": (0.11, 0.08, 0.04, 0.03, 0.015, 0.018, 0.005),
-    "kernel-probe": (0.0, 0.0, 0.0, 0.002, 0.006, 0.001, 0.01),
+    "kernel-probe": (-0.005, 0.0, 0.0, 0.002, 0.006, 0.001, 0.01),
 }
 IDLE_NAMES: Mapping[str, float] = {"zero-shot": -0.3, "named-prototypes": -0.03, "named-linear-probe": -0.005}
 HELPFUL = 0.15  # by this share names must beat chance to be relied on
