@@ -308,6 +308,8 @@ def test_the_card_says_how_good_and_what_for() -> None:
     assert "50 labelled items" in card and "13 to 20 a class" in card
     assert "temperature 2" in card and '"unsure"' in card
     assert "no other class" in card
+    assert "| 95 % interval | n |" in card
+    assert "| 95 % interval | folds |" in artifact.model_card(manifest(measured_on="folds"))
     bare = artifact.model_card(manifest(metrics={}, measured_on="nothing", calibration=None, abstention=None))
     assert "It was not measured" in bare
 

@@ -93,7 +93,7 @@ def test_without_folds_names_decide() -> None:
     place, why = choose_unmeasured(runnable, {"e": True})
     assert runnable[place][0] == "named-prototypes" and "mean something" in why
     place, why = choose_unmeasured(runnable, {"e": False})
-    assert runnable[place][0] == "linear-probe" and "say little" in why
+    assert runnable[place][0] == "linear-probe" and "too little" in why
     place, why = choose_unmeasured([("prototypes", "e"), ("linear-probe", "e")], {})
     assert place == 1 and "name" not in why
 
@@ -116,3 +116,9 @@ def test_shares_in_words_stay_within_their_range() -> None:
         .score(Standing("x", 0, "e", np.array([-0.5, -0.7]), 1.0))
         .startswith("log loss 0.600")
     )
+
+
+def test_log_loss_is_not_shrunk_towards_points() -> None:
+    standings = [standing("linear-probe", -0.97, 0.3), standing("named-linear-probe", -1.2)]
+    found = choose(standings, items=20, labels_a_class=2, sizes=SIZES, metric="log_loss")
+    assert found.chosen == 0 and found.shrunk == pytest.approx((-0.97, -1.2))

@@ -185,3 +185,6 @@ def test_two_encoders_compete_on_the_same_folds(digits: Path, tmp_path: Path) ->
     )
     assert {s.encoder for s in result.strategies} == {"pixels", "efficientnet-lite0"}
     assert len(result.encoders) == 2 and result.encoder.reference in {"pixels", "efficientnet-lite0"}
+    manifest = graft.load(tmp_path / "o").manifest
+    assert manifest.encoder == result.encoder and result.chosen_result is not None
+    assert manifest.settings == result.chosen_result.settings

@@ -134,3 +134,14 @@ def test_log_loss_chooses_by_probabilities() -> None:
     x_ND, y_N, task = made(spread=0.8)
     found = select([Candidate("e", x_ND, task)], y_N, metric="log_loss", strategies=["neighbours", "linear-probe"])
     assert found.chosen == "linear-probe" and "log loss" in found.why and found.metric == "log_loss"
+
+
+def test_items_whose_class_no_fold_could_learn_are_told() -> None:
+    """Ninety items of three classes, and three classes of one item each: out of fold these cannot be known."""
+    rng = np.random.default_rng(0)
+    y_N = np.concatenate([np.arange(90) % 3, [3, 4, 5]])
+    x_ND = (4 * np.eye(6, DIMS)[y_N] + rng.normal(size=(93, DIMS))).astype(np.float32)
+    found = select([Candidate("e", x_ND, Task(6))], y_N, strategies=["linear-probe"])
+    assert found.oof_known_N is not None and np.flatnonzero(~found.oof_known_N).tolist() == [90, 91, 92]
+    assert len(found.folds) == 20  # by the classes that can be dealt to folds, not by the single items
+    assert found.results[0].metrics["log_loss"].value < 0.2

@@ -151,6 +151,8 @@ def test_a_model_shows_what_it_is() -> None:
         data=Origin(name="birds", items=10, train=8, test=2),
     )
     text = shown(manifest)
+    assert "interval   folds\n" in text
+    assert "interval   n\n" in shown(replace(manifest, measured_on="test"))
     for piece in ("texts into 2 classes", "finch, wren", "minilm (384", "0.620", "cross-validated", "0.880 to 0.940"):
         assert piece in text, piece
 

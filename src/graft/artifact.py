@@ -87,7 +87,7 @@ class Manifest:
     @classmethod
     def of(cls, result: FitResult, *, head: Mapping[str, Any]) -> Manifest:
         """The manifest of the model that `result` tells about; `head` is the refitted head's configuration."""
-        chosen = next((s for s in result.strategies if s.name == result.chosen and s.status == "measured"), None)
+        chosen = result.chosen_result
         folds = dict(chosen.metrics) if chosen else {}
         return cls(
             graft=metadata.version("graft"),
@@ -317,7 +317,8 @@ def _measured(m: Manifest) -> str:
     if where is None or not m.metrics:
         return "It was not measured: there were too few labels to hold any back. Try it on items you know before you trust it."
     rows = [f"| {name} | {_number(i.value)} | {_between(i)} | {i.n:,} |" for name, i in m.metrics.items()]
-    return "\n".join([where, "", "| metric | value | 95 % interval | n |", "|---|---|---|---|", *rows])
+    counted = "folds" if m.measured_on == "folds" else "n"
+    return "\n".join([where, "", f"| metric | value | 95 % interval | {counted} |", "|---|---|---|---|", *rows])
 
 
 def _unsure(m: Manifest) -> str:

@@ -8,7 +8,8 @@ doubt (paired interval above zero) is out whatever was expected of it.
 
 `ADVANTAGE` is rounded from accuracies on five public sets (SST-2, AG News, Banking77, CIFAR-10, NEU surface defects; five draws each);
 between those sets it varies by one to two points, and two strategies disagree on one item in seven, hence `PSEUDO_ITEMS`. It holds for
-strategies that look at class names only where the names mean something to the encoder: see `names_hold`.
+strategies that look at class names only where the names mean something to the encoder: see `names_hold`. Log loss, which is no share of
+items, is not shrunk.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ from graft.results import Interval
 
 Floats = NDArray[np.float64]
 
-HALF_A_POINT = 0.005
+ALIKE: Mapping[str, float] = {
+    "accuracy": 0.005,
+    "macro_f1": 0.005,
+    "log_loss": 0.01,
+}  # half a point, a hundredth of a nat
 PSEUDO_ITEMS = 400.0
 LABELS = (1, 2, 5, 10, 20, 50, 100)
 ADVANTAGE: Mapping[str, tuple[float, ...]] = {
@@ -37,7 +42,7 @@ ADVANTAGE: Mapping[str, tuple[float, ...]] = {
     "kernel-probe": (-0.005, 0.0, 0.0, 0.002, 0.006, 0.001, 0.01),
 }
 IDLE_NAMES: Mapping[str, float] = {"zero-shot": -0.3, "named-prototypes": -0.03, "named-linear-probe": -0.005}
-HELPFUL = 0.15  # by this share names must beat chance to be relied on
+HELPFUL, HELPFUL_TIMES = 0.15, 3.0  # names are relied on from chance and this share on, or from so many times chance on
 NAMES_EXPECTED, NAMES_ITEMS = (
     0.6,
     4.0,
@@ -73,7 +78,7 @@ def names_hold(hits: float, items: int, n_classes: int) -> bool:
     Zero-shot learns nothing from the items, so that share is fair at any number of them.
     """
     share = (items * hits + NAMES_ITEMS * NAMES_EXPECTED) / (items + NAMES_ITEMS)
-    return share >= 1 / n_classes + HELPFUL
+    return share >= min(1 / n_classes + HELPFUL, HELPFUL_TIMES / n_classes)
 
 
 def advantage(name: str, labels_a_class: float, *, names: bool) -> float:
@@ -88,11 +93,19 @@ def advantage(name: str, labels_a_class: float, *, names: bool) -> float:
     return float(np.interp(np.log(max(labels_a_class, 1.0)), np.log(LABELS), ADVANTAGE[name]))
 
 
-def choose(standings: Sequence[Standing], *, items: int, labels_a_class: float, sizes: tuple[float, float]) -> Choice:
+def choose(
+    standings: Sequence[Standing],
+    *,
+    items: int,
+    labels_a_class: float,
+    sizes: tuple[float, float],
+    metric: str = "accuracy",
+) -> Choice:
     """The best shrunk score of those not beaten beyond doubt, or the cheapest within half a point of it whose paired interval holds zero."""
+    weight = 0.0 if metric == "log_loss" else PSEUDO_ITEMS
     means = np.array([s.scores_F.mean() for s in standings])
     expected = np.array([advantage(s.name, labels_a_class, names=s.names) for s in standings])
-    shrunk = (items * means + PSEUDO_ITEMS * (np.mean(means - expected) + expected)) / (items + PSEUDO_ITEMS)
+    shrunk = (items * means + weight * (np.mean(means - expected) + expected)) / (items + weight)
     top = standings[int(means.argmax())]
     beaten = [s is not top and told_apart(top, s, sizes) for s in standings]
     best = int(np.where(beaten, -np.inf, shrunk).argmax())
@@ -100,11 +113,11 @@ def choose(standings: Sequence[Standing], *, items: int, labels_a_class: float, 
     for i in order[: order.index(best)]:
         if (
             not beaten[i]
-            and shrunk[best] - shrunk[i] < HALF_A_POINT
+            and shrunk[best] - shrunk[i] < ALIKE[metric]
             and not told_apart(standings[best], standings[i], sizes)
         ):
-            return Choice(i, best, tuple(shrunk))
-    return Choice(best, best, tuple(shrunk))
+            return Choice(i, best, tuple(map(float, shrunk)))
+    return Choice(best, best, tuple(map(float, shrunk)))
 
 
 def difference(a: Standing, b: Standing, sizes: tuple[float, float]) -> Interval:
@@ -130,7 +143,7 @@ def choose_unmeasured(runnable: Sequence[tuple[str, str]], names: Mapping[str, b
             "chance would), and strategies that start from them are then the best."
         )
     elif encoder in names:
-        why += " The class names say little to the encoder: zero-shot gets hardly more of the labelled items right than chance would."
+        why += " The class names say too little to the encoder to rely on: zero-shot does not get clearly more of the labelled items right than chance would."
     return place, why
 
 
@@ -187,14 +200,15 @@ def explain(standings: Sequence[Standing], choice: Choice, wording: Wording, sto
     if winner is not best and (gap := difference(winner, best, wording.sizes)).value == 0 == gap.low:
         text.append(f"{_capital(wording.name(best))} scores the same on every fold, so the cheaper was taken.")
     elif winner is not best:
-        apart = abs(float(winner.scores_F.mean() - best.scores_F.mean())) < HALF_A_POINT
-        half = "less than half a point" if apart else "less than half a point when set beside what experience expects"
+        half = "less than a hundredth of a nat" if wording.metric == "log_loss" else "less than half a point"
+        if abs(float(winner.scores_F.mean() - best.scores_F.mean())) >= ALIKE[wording.metric]:
+            half += " when set beside what experience expects"
         text.append(
             f"It is {wording.lead(winner, best)}: too little to tell the two apart, and {half}, so the cheaper was taken."
         )
     elif others:
         text.append(f"It is {wording.lead(winner, others[0])}, the best of the others.")
-        if others[0].scores_F.mean() > winner.scores_F.mean():
+        if others[0].scores_F.mean() >= winner.scores_F.mean():
             text.append(
                 "With so few labels that lead may be chance, and experience at this number of labels favours the choice."
             )

@@ -62,20 +62,22 @@ def encode(
     ids: Sequence[str] | None = None,
     cache: VectorCache | None = None,
     device: str | None = None,
+    remember: bool = True,
 ) -> Encoded:
     """Encode texts or pictures.
 
     `ids` name the contents in faults (default: "0", "1", ..). `cache` keeps every vector under its content's hash, the encoder's
     fingerprint and the number format; without one everything is computed. `device` is "cpu", "cuda", "cuda:1", "mps" or "auto" (default:
-    `settings.device()`). Unreadable contents become faults and the rest goes on. An interruption passes through at once, and what was
-    computed until then is in the cache. Progress is told as `settings.progress("encode", done, n)`.
+    `settings.device()`). `remember` False is for contents that are not the user's, see `fidelity.plan`. Unreadable contents become faults
+    and the rest goes on. An interruption passes through at once, and what was computed until then is in the cache. Progress is told as
+    `settings.progress("encode", done, n)`.
 
     Raises UsageError when the encoder takes no contents of this kind, ModelError when its weights cannot be used, MissingError when
     something needed is not installed.
     """
     started = time.perf_counter()
     _check(contents, encoder)
-    planned = plan(contents, encoder, device)
+    planned = plan(contents, encoder, device, remember=remember)
     run = _Run(contents, encoder, ids or [str(i) for i in range(len(contents))], cache, planned)
     run.fill()
     index = np.array([i for i in range(len(contents)) if i not in run.faults], np.int64)

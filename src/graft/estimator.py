@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -108,8 +109,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed=seed,
         )
         self.strategy_, self.why_ = self.selection_.chosen, self.selection_.why
-        logits_NC = self.selection_.oof_logits_NC
-        self.temperature_ = 1.0 if logits_NC is None else fit_temperature(logits_NC, y_N)
+        logits_NC, known_N = self.selection_.oof_logits_NC, self.selection_.oof_known_N
+        self.temperature_ = 1.0
+        if logits_NC is not None and known_N is not None:
+            self.temperature_ = fit_temperature(logits_NC[known_N], y_N[known_N])
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -150,10 +153,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _encoder(self, items: Sequence[Any]) -> Encoder:
         """The encoder, or that tower of a joint one which takes these items: strings are texts to it, anything else pictures."""
         assert self.encoder is not None
-        encoder = open_encoder(self.encoder)
+        encoder = _opened(self.encoder, None)
         if encoder.info.modality != "joint":
             return encoder
-        return open_encoder(self.encoder, modality="text" if all(isinstance(item, str) for item in items) else "image")
+        return _opened(self.encoder, "text" if all(isinstance(item, str) for item in items) else "image")
 
     def _task(self, items: Any, seed: int) -> Task:
         """The classes, with vectors of their names where an encoder can tell them."""
@@ -172,6 +175,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             tags.input_tags.two_d_array = False
             tags.input_tags.string = True
         return tags
+
+
+@lru_cache(maxsize=4)
+def _opened(reference: str, modality: str | None) -> Encoder:
+    """The encoder, kept so that predicting a few items at a time does not read its weights each time."""
+    return open_encoder(reference, modality=modality)
 
 
 def _content(item: Any, number: int, modality: str, folder: str) -> Content:

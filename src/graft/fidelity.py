@@ -93,9 +93,10 @@ class Plan:
         return _runner(self.encoder, self.way.format, self.device)
 
 
-def plan(contents: Sequence[Content], encoder: Encoder, device: str | None = None) -> Plan:
+def plan(contents: Sequence[Content], encoder: Encoder, device: str | None = None, *, remember: bool = True) -> Plan:
     """Choose device, number format and decoding for `contents`, measuring what is not remembered.
 
+    Without `remember` what is measured is forgotten again: contents that are not the user's must not speak for those that are.
     Raises what opening the encoder's weights raises (ModelError, MissingError), and only where something has to be measured.
     """
     memory = _remembered()
@@ -108,7 +109,7 @@ def plan(contents: Sequence[Content], encoder: Encoder, device: str | None = Non
     gate = _Gate(contents, encoder, device, budget)
     unmet = encoder.info.modality == "image" and bool(known) and not any(measured.shrunk for measured in known.values())
     way, ways = choose(formats, known, len(contents), unmet and gate.shrinkable(), gate.measure)
-    if ways != known and all(measured.n for measured in ways.values()):
+    if remember and ways != known and all(measured.n for measured in ways.values()):
         _remember(key, formats, ways)
         _forget_others(encoder, way.format, device)
     done = ways[way.name]

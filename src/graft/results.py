@@ -31,16 +31,23 @@ class Interval:
 
 @dataclass(frozen=True)
 class Fault:
-    """One faulty item of an input: `where` is a file or `row 12`, `problem` says what is wrong, `value` the offending value."""
+    """One faulty item of an input: `where` is a file or `row 12`, `problem` says what is wrong, `value` the offending value.
+
+    `about` is "label" where only the label is at fault, so that the item is of use wherever labels are not needed.
+    """
 
     where: str
     problem: str
     value: str = ""
+    about: str = "content"  # content | label
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How close the fast path's vectors are to full precision: cosine over `n` of the user's own items."""
+    """How close the fast path's vectors are to full precision: cosine over `n` of the user's own items.
+
+    Measured when the encoder was first used on this processor, and remembered.
+    """
 
     format: str
     mean: float
@@ -134,7 +141,8 @@ class Suspect:
 class Duplicates:
     """Exact and near duplicates. `groups` lists item ids of the first groups found (largest first), `leaks` pairs (train id, test id, similarity).
 
-    `threshold` is the least similarity of a near pair: cosine for pictures, share of equal letters for texts. `objects` are classes
+    `threshold` is for texts the least share of equal letters of a near pair; for pictures the cosine from which the pairs of a typical
+    item stand out from chance neighbours: among crowded items it takes more, among lone ones less. `objects` are classes
     that are one object (their label names it), whose items are not kept together. `grouped` and `random` are the chosen strategy's
     cross-validated score with groups kept together and with plain random folds.
     """
@@ -214,6 +222,12 @@ class FitResult:
     labels: None = None
     out: str = ""
     schema: int = SCHEMA
+
+    @property
+    def chosen_result(self) -> StrategyResult | None:
+        """What the chosen strategy did on the chosen encoder."""
+        same = [s for s in self.strategies if s.name == self.chosen]
+        return next((s for s in same if s.encoder in ("", self.encoder.reference)), None)
 
 
 @dataclass(frozen=True)

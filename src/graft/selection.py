@@ -19,7 +19,7 @@ from graft.errors import DataError, UsageError, unknown
 from graft.heads.base import Head, IntArray
 from graft.metrics.intervals import corrected_resampled_t
 from graft.results import Interval, StrategyResult
-from graft.settings import progress
+from graft.settings import one_thread, progress
 from graft.strategies.frozen import STRATEGIES, Settings, Strategy, Task, strategies_named
 from graft.trials import METRICS, Fold, Plan, Trial, measure
 
@@ -43,7 +43,8 @@ class Selection:
     """The choice and the evidence for it.
 
     `head` is refitted on all items at `settings`. `oof_logits_NC` are the chosen strategy's logits for items its heads had not
-    learned from, averaged over repeats, without NaN; None where there are no folds. `results` has one entry for each strategy
+    learned from, averaged over repeats, without NaN; `oof_known_N` is False where a fold had no other item of the class to learn from.
+    Both are None where there are no folds. `results` has one entry for each strategy
     and encoder, cheapest rung first; `how` says in words on what they were measured.
     """
 
@@ -56,7 +57,9 @@ class Selection:
     settings: Settings
     head: Head = field(repr=False)
     oof_logits_NC: NDArray[np.float32] | None = field(repr=False)
+    oof_known_N: NDArray[np.bool_] | None = field(repr=False)
     folds: tuple[Fold, ...] = field(repr=False)
+    repeats: int = 0
     seconds: float = 0.0
 
 
@@ -97,71 +100,77 @@ def select(
     started = time.perf_counter()
     if metric not in METRICS:
         raise UsageError(unknown("Metric", metric, METRICS))
-    y_N = np.asarray(y_N, np.int64)
-    counts_C = np.bincount(y_N, minlength=candidates[0].task.n_classes)
-    names = [_names_hold(candidate, y_N) for candidate in candidates]
-    entrants = [
-        _Entrant(s, c, s.refusal(c.task, counts_C), held)
-        for s in strategies_named(strategies)
-        for c, held in zip(candidates, names, strict=True)
-    ]
-    if all(entrant.refusal for entrant in entrants):
-        reasons = "; ".join(f"{e.strategy.name}: {e.refusal}" for e in entrants)
-        raise DataError(f"None of the strategies can run. {reasons}.")
-    plan = draw_plan(y_N, groups, n_folds=folds, seed=seed)
-    if plan is None:
-        return _unmeasured(entrants, y_N, metric, started)
-    entrants = _measured(entrants, y_N, plan, metric, budget)
-    through = [entrant for entrant in entrants if entrant.trial is not None]
-    standings = [_standing(entrant, metric) for entrant in through]
-    choice = choose(
-        standings, items=len(y_N), labels_a_class=float(np.median(counts_C[counts_C > 0])), sizes=plan.sizes
-    )
-    winner = through[choice.chosen]
-    assert winner.trial is not None
-    return Selection(
-        chosen=winner.strategy.name,
-        encoder=winner.candidate.encoder,
-        why=explain(standings, choice, Wording(metric, plan.sizes, len(candidates) > 1), _stopped(entrants)),
-        how=_words(plan, grouped=groups is not None and len(np.unique(groups)) < len(y_N)),
-        metric=metric,
-        results=tuple(_result(e, entrants, winner, metric, plan) for e in entrants),
-        settings=winner.trial.settings,
-        head=_refit(winner, y_N, winner.trial.settings),
-        oof_logits_NC=winner.trial.oof_NC,
-        folds=plan.folds,
-        seconds=time.perf_counter() - started,
-    )
+    with one_thread():
+        y_N = np.asarray(y_N, np.int64)
+        counts_C = np.bincount(y_N, minlength=candidates[0].task.n_classes)
+        names = [_names_hold(candidate, y_N) for candidate in candidates]
+        entrants = [
+            _Entrant(s, c, s.refusal(c.task, counts_C), held)
+            for s in strategies_named(strategies)
+            for c, held in zip(candidates, names, strict=True)
+        ]
+        if all(entrant.refusal for entrant in entrants):
+            reasons = "; ".join(f"{e.strategy.name}: {e.refusal}" for e in entrants)
+            raise DataError(f"None of the strategies can run. {reasons}.")
+        plan = draw_plan(y_N, groups, n_folds=folds, seed=seed)
+        if plan is None:
+            return _unmeasured(entrants, y_N, metric, started)
+        entrants = _measured(entrants, y_N, plan, metric, budget)
+        through = [entrant for entrant in entrants if entrant.trial is not None]
+        standings = [_standing(entrant, metric) for entrant in through]
+        choice = choose(
+            standings,
+            items=len(y_N),
+            labels_a_class=float(np.median(counts_C[counts_C > 0])),
+            sizes=plan.sizes,
+            metric=metric,
+        )
+        winner = through[choice.chosen]
+        assert winner.trial is not None
+        return Selection(
+            chosen=winner.strategy.name,
+            encoder=winner.candidate.encoder,
+            why=explain(standings, choice, Wording(metric, plan.sizes, len(candidates) > 1), _stopped(entrants)),
+            how=_words(plan, grouped=groups is not None and len(np.unique(groups)) < len(y_N)),
+            metric=metric,
+            results=tuple(_result(e, entrants, winner, metric, plan) for e in entrants),
+            settings=winner.trial.settings,
+            head=_refit(winner, y_N, winner.trial.settings),
+            oof_logits_NC=winner.trial.oof_NC,
+            oof_known_N=winner.trial.known_N,
+            repeats=plan.repeats,
+            folds=plan.folds,
+            seconds=time.perf_counter() - started,
+        )
 
 
-def score_ungrouped(
-    selection: Selection, candidate: Candidate, y_N: IntArray, *, folds: int | None, seed: int
-) -> Interval:
-    """What the choice, at its settings, scores on plain folds that may part groups: what one would have believed without grouping.
+def score_ungrouped(selection: Selection, candidate: Candidate, y_N: IntArray, *, seed: int) -> Interval:
+    """What the choice scores on as many plain folds, which may part groups: what one would have believed without grouping.
 
     `candidate` is the chosen encoder's; `selection` must have been measured.
     """
-    plan = draw_plan(y_N, None, n_folds=folds, seed=seed)
+    plan = draw_plan(y_N, None, n_folds=len(selection.folds) // selection.repeats, repeats=selection.repeats, seed=seed)
     assert plan is not None, "there were folds with groups kept together"
-    strategy = STRATEGIES[selection.chosen]
-    trial = measure(
-        strategy,
-        candidate.x_ND,
-        y_N,
-        candidate.task,
-        plan,
-        metric=selection.metric,
-        over=_never,
-        settings=[selection.settings],
-    )
+    with one_thread():
+        trial = measure(
+            STRATEGIES[selection.chosen],
+            candidate.x_ND,
+            y_N,
+            candidate.task,
+            plan,
+            metric=selection.metric,
+            over=_never,
+        )
     assert trial is not None
     return _metric(selection.metric, trial.scores[selection.metric], plan)
 
 
-def draw_plan(y_N: IntArray, groups: IntArray | None, *, n_folds: int | None = None, seed: int = 0) -> Plan | None:
+def draw_plan(
+    y_N: IntArray, groups: IntArray | None, *, n_folds: int | None = None, repeats: int | None = None, seed: int = 0
+) -> Plan | None:
     """The folds for these labels; None when fewer than two classes have two items (groups) to put on different sides.
 
-    By default as many folds as a middling class has items, so that each fold takes about one of each, at most ten; done twice
+    By default as many folds as a middling class has items (of those with two or more), so that each fold takes about one of each, at most ten; done twice
     while items are few (the split is then a large part of the chance; ten repeats would narrow the corrected interval by no more than
     an eighth); five folds once for many items.
     Raises UsageError when `n_folds` is under two or above the number of groups.
@@ -177,8 +186,8 @@ def draw_plan(y_N: IntArray, groups: IntArray | None, *, n_folds: int | None = N
     if np.sum(groups_C >= 2) < 2:
         return None
     many = len(y_N) > MANY_ITEMS
-    fold_count = n_folds or max(2, min(5 if many else MOST_FOLDS, int(np.median(groups_C))))
-    repeats = max(1, min(MOST_REPEATS, MANY_ITEMS // len(y_N)))
+    fold_count = n_folds or max(2, min(5 if many else MOST_FOLDS, int(np.median(groups_C[groups_C >= 2]))))
+    repeats = repeats or max(1, min(MOST_REPEATS, MANY_ITEMS // len(y_N)))
     drawn = draw_folds(np.asarray(y_N, np.int64), alone_N, fold_count, repeats, np.random.default_rng(seed))
     return Plan(tuple(drawn), fold_count, repeats)
 
@@ -276,12 +285,20 @@ def _unmeasured(entrants: Sequence[_Entrant], y_N: IntArray, metric: str, starte
         how="not measured: folds need two classes with two items (or groups) each",
         metric=metric,
         results=tuple(
-            StrategyResult(e.strategy.name, e.strategy.rung, "skipped", e.refusal or UNMEASURED, e.candidate.encoder)
+            StrategyResult(
+                e.strategy.name,
+                e.strategy.rung,
+                "skipped",
+                e.refusal or UNMEASURED,
+                e.candidate.encoder,
+                settings=settings if e is winner else {},
+            )
             for e in entrants
         ),
         settings=settings,
         head=_refit(winner, y_N, settings),
         oof_logits_NC=None,
+        oof_known_N=None,
         folds=(),
         seconds=time.perf_counter() - started,
     )

@@ -67,7 +67,7 @@ def _ladder(result: FitResult) -> Table:
     table = _table("strategy", f"{label}, cross-validated", "against the chosen", "seconds", "")
     several = len(result.encoders) > 1
     for strategy in result.strategies:
-        chosen = strategy.name == result.chosen and strategy.encoder in ("", result.encoder.reference)
+        chosen = strategy is result.chosen_result
         name = f"{strategy.name} · {strategy.encoder}" if several else strategy.name
         table.add_row(
             name,
@@ -112,8 +112,9 @@ def _manifest(manifest: Manifest) -> RenderableType:
     facts.add_row("made", f"{manifest.created} by graft {manifest.graft}")
     parts: list[RenderableType] = [_heading(f"{manifest.name}: a model"), facts]
     if manifest.metrics:
-        where = "on the test items" if manifest.measured_on == "test" else "cross-validated"
-        parts += [Text(""), _metrics(manifest.metrics, where)]
+        tested = manifest.measured_on == "test"
+        where, counted = ("on the test items", "n") if tested else ("cross-validated", "folds")
+        parts += [Text(""), _metrics(manifest.metrics, where, counted)]
     return Group(*parts)
 
 
@@ -194,8 +195,8 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _metrics(metrics: Any, where: str) -> Table:
-    table = _table(where, "", "95 % interval", "n")
+def _metrics(metrics: Any, where: str, counted: str = "n") -> Table:
+    table = _table(where, "", "95 % interval", counted)
     for name, interval in metrics.items():
         table.add_row(METRICS.get(name, name), f"{interval.value:.3f}", _ends(interval), f"{interval.n:,}")
     return table

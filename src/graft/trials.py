@@ -10,6 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -56,34 +57,28 @@ class FoldScores:
 class Trial:
     """What one strategy did. `scores` hold a value for each fold, larger is better (log loss negated), from settings that the
     other folds of the same repeat chose. `settings` is the choice of all folds, `oof_NC` its logits for items it did not learn
-    from, averaged over repeats. `memory_mb` is the most that arrays took at once while one fold was fitted.
+    from, averaged over repeats; `known_N` is False where some fold had no other item of the class to learn from, so that its probability
+    says nothing of the strategy. `memory_mb` is the most that arrays took at once while one fold was fitted.
     """
 
     raw: FoldScores = field(repr=False)
     scores: Mapping[str, Floats]
     settings: Settings
     oof_NC: NDArray[np.float32] = field(repr=False)
+    known_N: NDArray[np.bool_] = field(repr=False)
     seconds: float
     memory_mb: float
 
 
 def measure(
-    strategy: Strategy,
-    items: Any,
-    y_N: IntArray,
-    task: Task,
-    plan: Plan,
-    *,
-    metric: str,
-    over: Callable[[], bool],
-    settings: Sequence[Settings] | None = None,
+    strategy: Strategy, items: Any, y_N: IntArray, task: Task, plan: Plan, *, metric: str, over: Callable[[], bool]
 ) -> Trial | None:
-    """Fit the strategy's path of `settings` (default: its own) on every fold, several folds at once.
+    """Fit the strategy's path of settings on every fold, several folds at once.
 
-    None when `over()` says that time is up before the last. `seconds` are those of the processor, which do not depend on how many folds ran beside each other.
+    None when `over()` says that time is up before the last. `seconds` are those of the processor, which do not depend on how many folds
+    ran beside each other.
     """
-    settings = settings or strategy.settings(np.bincount(y_N, minlength=task.n_classes))
-    oof_SNC = np.zeros((len(settings), len(y_N), task.n_classes), np.float32)
+    settings = strategy.settings(np.bincount(y_N, minlength=task.n_classes))
 
     def one(fold: Fold, watch: bool = False) -> tuple[NDArray[np.float32], float, float] | None:
         if over():
@@ -96,22 +91,24 @@ def measure(
         logits_SVC = np.stack([head.logits(held) for head in heads]).astype(np.float32)
         return logits_SVC, time.thread_time() - started, peak.megabytes
 
+    oof_SNC = np.zeros((len(settings), len(y_N), task.n_classes), np.float32)
+    known_N = np.ones(len(y_N), bool)
+    rows: list[tuple[Floats, Floats, Floats]] = []
+    seconds, memory = 0.0, 0.0
     first = one(plan.folds[0], watch=True)  # alone: the memory of two folds could not be told apart
     with ThreadPoolExecutor(threads()) as pool:
-        done = [first, *pool.map(one, plan.folds[1:])]
-    rows: list[tuple[Floats, Floats, Floats]] = []
-    seconds = 0.0
-    for (_, validation), result in zip(plan.folds, done, strict=True):
-        if result is None:
-            return None
-        logits_SVC, spent, _ = result
-        seconds += spent
-        oof_SNC[:, validation] += logits_SVC / plan.repeats
-        rows.append(score(logits_SVC, y_N[validation]))
-    assert first is not None
+        for (train, validation), result in zip(plan.folds, chain([first], pool.map(one, plan.folds[1:])), strict=True):
+            if result is None:
+                return None
+            logits_SVC, spent, megabytes = result
+            seconds, memory = seconds + spent, max(memory, megabytes)
+            known_V = np.isin(y_N[validation], y_N[train])
+            known_N[validation] &= known_V
+            oof_SNC[:, validation] += logits_SVC / plan.repeats
+            rows.append(score(logits_SVC, y_N[validation], known_V))
     raw = FoldScores(*(np.stack(column) for column in zip(*rows, strict=True)))
     scores, best = cross_fitted(raw, plan.n_folds, metric)
-    return Trial(raw, scores, settings[best], oof_SNC[best], seconds, first[2])
+    return Trial(raw, scores, settings[best], oof_SNC[best], known_N, seconds, memory)
 
 
 class _ArrayPeak:
@@ -132,8 +129,16 @@ class _ArrayPeak:
             tracemalloc.stop()
 
 
-def score(logits_SVC: NDArray[np.float32], y_V: IntArray) -> tuple[Floats, Floats, Floats]:
-    """Accuracy (S,), macro F1 (S,) and log loss at every temperature (S, T) of one fold."""
+def score(
+    logits_SVC: NDArray[np.float32], y_V: IntArray, known_V: NDArray[np.bool_] | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Accuracy (S,), macro F1 (S,) and log loss at every temperature (S, T) of one fold.
+
+    Log loss is that of the items whose class could be learned (`known_V`, default all; all where none could): any other costs what the
+    head gives a class it has never seen, which is arbitrary.
+    """
+    if known_V is None or not known_V.any():
+        known_V = np.ones(len(y_V), bool)
     n_settings, n_items, n_classes = logits_SVC.shape
     guess_SV = logits_SVC.argmax(axis=2)
     accuracy_S = (guess_SV == y_V).mean(axis=1)
@@ -142,8 +147,8 @@ def score(logits_SVC: NDArray[np.float32], y_V: IntArray) -> tuple[Floats, Float
     true_SV = shifted_SVC[:, np.arange(n_items), y_V]
     log_loss_ST = np.empty((n_settings, len(TEMPERATURES)))
     for t, temperature in enumerate(TEMPERATURES):
-        total_SV = np.exp(shifted_SVC / temperature).sum(axis=2)
-        log_loss_ST[:, t] = (np.log(total_SV) - true_SV / temperature).mean(axis=1)
+        total_SV = np.exp(shifted_SVC[:, known_V] / temperature).sum(axis=2)
+        log_loss_ST[:, t] = (np.log(total_SV) - true_SV[:, known_V] / temperature).mean(axis=1)
     return accuracy_S, macro_f1_S, log_loss_ST
 
 

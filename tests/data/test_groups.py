@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from graft import settings as graft_settings
 from graft.data import groups
 from graft.data.groups import Grouping, edit_distance, exact_groups, near_duplicate_groups, plain
 
@@ -322,3 +323,11 @@ def test_planted_leaks_are_found() -> None:
     grouping = near_duplicate_groups(np.concatenate([x, copies(x[:25], 0.15)]))
     leaks = grouping.leaks(np.arange(600), np.arange(600, 625))
     assert len({b for a, b, _ in leaks if b - 600 == a}) >= 23
+
+
+def test_a_long_search_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "_CELLS", 1000)
+    told: list[tuple[str, int, int]] = []
+    with graft_settings.listening(lambda *what: told.append(what)):
+        near_duplicate_groups(cloud(100, 16))
+    assert told == [("duplicates", done, 100) for done in range(0, 101, 10)]

@@ -351,3 +351,10 @@ def test_any_json_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, c
         return
     assert len(train) and not set(train.tolist()) & set(test.tolist())
     assert set(train.tolist()) | set(test.tolist()) <= {0, 1, 2, 3}
+
+
+def test_by_time_leaves_out_early_members_of_late_groups() -> None:
+    times = np.arange(10, dtype=float)
+    groups = np.array([0, 1, 2, 3, 4, 5, 6, 7, 0, 9])
+    train, test = by_time(times, 0.2, groups)
+    assert test.tolist() == [8, 9] and train.tolist() == [1, 2, 3, 4, 5, 6, 7]

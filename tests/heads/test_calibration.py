@@ -1,4 +1,4 @@
-"""Temperature, threshold and abstention: known answers, brute force, and the promised coverage in simulation.
+"""Temperature and threshold: known answers, brute force, and the promised coverage in simulation.
 
 Legend: N items, C classes.
 """
@@ -12,7 +12,7 @@ import pytest
 from scipy.optimize import brute
 
 from graft.heads.base import Float64Array, IntArray, log_softmax, softmax
-from graft.heads.calibration import COLDEST, HOTTEST, abstention, conformal_threshold, fit_temperature
+from graft.heads.calibration import COLDEST, HOTTEST, conformal_threshold, fit_temperature
 
 
 def drawn(n: int, seed: int = 0, n_classes: int = 4) -> tuple[Float64Array, IntArray]:
@@ -77,13 +77,3 @@ def test_wrong_answers_are_as_rare_as_promised(n: int, coverage: float) -> None:
     noise = 3 * math.sqrt(coverage * (1 - coverage) / trials)
     assert harmed / trials <= 1 - coverage + noise
     assert harmed / trials >= 1 - coverage - 1 / (n + 1) - noise  # nor is it more timid than the formula has to be
-
-
-def test_abstention_by_hand() -> None:
-    p_NC = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8], [0.5, 0.5]])
-    y_N = np.array([0, 1, 1, 0, 0])  # right, wrong, right, wrong, right (the first among equals)
-    assert abstention(p_NC, y_N, 0.0) == pytest.approx((0, 2 / 5, 2 / 5))
-    assert abstention(p_NC, y_N, 0.7) == pytest.approx((2 / 5, 1 / 3, 2 / 5))
-    unanswered, error_of_answered, error_of_all = abstention(p_NC, y_N, 0.95)
-    assert error_of_answered is None
-    assert (unanswered, error_of_all) == pytest.approx((1, 2 / 5))

@@ -19,7 +19,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with VectorCache.open() as vectors:
         for name, fingerprint in (("minilm", "aa"), ("dir:mine", "bb")):
             vectors.put({f"{fingerprint}:f32:{i}": np.ones(4, np.float32) for i in range(3)}, reference=name)
-    for name in ("openvino/x/model.bin", "photos/mine.jpg"):
+    for name in (f"openvino/{'a1' * 32}/model.bin", "photos/mine.jpg"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_bytes(b"1234")
     return tmp_path
@@ -43,6 +43,49 @@ def test_it_clears_what_is_ours_and_nothing_else(kept: Path) -> None:
     use = cache(clear=True)
     assert (use.removed, use.freed, use.vectors.entries, use.other) == (6, 4, 0, {})
     assert (kept / "photos" / "mine.jpg").exists()
+
+
+def test_a_folder_of_ones_own_keeps_what_has_our_folders_names(kept: Path) -> None:
+    theirs = (
+        "data/survey/a.csv",
+        "data/mnist/x.gz",
+        "data/digits/notes.txt",
+        "openvino/tool/x.bin",
+        "data/.digits-mine/x",
+    )
+    ours = ("data/digits/0/1.png", "data/.digits.abc/fresh/0/1.png", "openvino/converting-x/graph.xml")
+    for name in (*theirs, *ours):
+        (kept / name).parent.mkdir(parents=True, exist_ok=True)
+        (kept / name).write_bytes(b"1234")
+    use = cache()
+    assert use.other == {"converted encoders": 8, "fetched data": 8}
+    use = cache(clear=True)
+    assert (use.freed, use.other) == (16, {})
+    assert all((kept / name).exists() for name in theirs)
+    assert not any((kept / name).exists() for name in ours)
+
+
+def test_all_of_it_goes(kept: Path) -> None:
+    """Folders that are empty then go too, and with them the locks, what was measured, and vectors that were set aside."""
+    names = (
+        "vectors-1.sqlite.damaged",
+        "vectors-1.sqlite.lock",
+        "fidelity.json",
+        "fidelity.json.lock",
+        "data/digits/0/1.png",
+    )
+    for name in names:
+        (kept / name).parent.mkdir(parents=True, exist_ok=True)
+        (kept / name).write_bytes(b"" if name.endswith(".lock") else b"12")
+    assert cache().other == {
+        "converted encoders": 4,
+        "fetched data": 2,
+        "measurements": 2,
+        "damaged vectors, set aside": 2,
+    }
+    assert (cache(clear=True).freed, cache().other) == (10, {})
+    left = {path.name for path in kept.iterdir()} - {"vectors-1.sqlite.lock"}  # looking at it makes the lock anew
+    assert left <= {"photos", "vectors-1.sqlite", "vectors-1.sqlite-wal", "vectors-1.sqlite-shm"}
 
 
 def test_what_cannot_be_meant_is_said(kept: Path) -> None:

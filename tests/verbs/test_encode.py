@@ -45,6 +45,19 @@ def test_parquet_and_npy_hold_the_same(table: Path, tmp_path: Path) -> None:
     assert beside["encoder"]["fingerprint"] == about["fingerprint"]
 
 
+def test_labels_that_cannot_be_used_are_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    rows = [{"text": text, "label": label} for text, label in zip(ROWS, (["a"], "b", None, "b"), strict=True)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = graft.encode(path, out=tmp_path / "v.npy", label="label", strict=True)
+    assert (done.items, done.faults) == (4, ())
+    with path.open("a") as stream:
+        stream.write('{"text": "", "label": "b"}\n')
+    with pytest.raises(DataError, match="1 of its items") as caught:
+        graft.encode(path, out=tmp_path / "w.npy", label="label", strict=True)
+    assert [fault.problem for fault in caught.value.faults] == ["empty"]
+
+
 def test_pictures_that_cannot_be_read_are_listed(pictures: Path, tmp_path: Path) -> None:
     for path in pictures.iterdir():
         (tmp_path / "in" / "a").mkdir(parents=True, exist_ok=True)

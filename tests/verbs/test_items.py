@@ -64,12 +64,37 @@ def test_tables_use_the_column_named_then_the_usual_then_a_guess(folder: Path) -
     found = gathered([table], "text", usual="text")
     assert (found.ids, found.contents) == (["0", "2"], ["first long text", "third"])
     assert [fault.problem for fault in found.faults] == ["empty"]
-    assert gathered([table], "text", usual="not there").contents[0] == "first long text"
+    assert gathered([table], "text").contents[0] == "first long text"
     with pytest.raises(UsageError, match="nope"):
         gathered([table], "text", column="nope")
     pictures = gathered([str(folder / "p.jsonl")], "image")
     assert pictures.ids == ["0"]
     assert "no such file" in pictures.faults[0].problem
+
+
+def test_a_table_without_the_usual_column_is_not_guessed_at(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"t\.csv has no column 'body', .*--content\. Columns: text, other\.$"):
+        gathered([str(folder / "t.csv")], "text", usual="body")
+    (folder / "bare.csv").write_text("a ship came in,3\nbread rises,4\nthe quay,3\nan oven,4\n")
+    with pytest.raises(DataError, match=r"no column 'body'.* 0 \('a ship came in'\), 1 \('3'\); they go by number"):
+        gathered([str(folder / "bare.csv")], "text", usual="body")
+    assert gathered([str(folder / "bare.csv")], "text", usual="0").contents[1] == "bread rises"
+    for name, lines in (("one.csv", "review\ngood, really\nbad\n"), ("one.jsonl", '{"review": "good, really"}\n')):
+        (folder / name).write_text(lines)
+        assert gathered([str(folder / name)], "text", usual="body").contents[0] == "good, really"
+
+
+def test_only_faults_of_the_content_are_listed(folder: Path) -> None:
+    rows = [
+        {"text": "one", "label": ["a"]},
+        {"text": "two", "label": None},
+        {"text": ["x"], "label": "a"},
+        {"text": "four", "label": "b"},
+    ]
+    (folder / "l.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = gathered([str(folder / "l.jsonl")], "text", usual="text")
+    assert found.contents == ["one", "two", "four"]
+    assert [fault.where for fault in found.faults] == ["row 2 (line 3)"]
 
 
 def test_several_items_are_told_apart(folder: Path) -> None:

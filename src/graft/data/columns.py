@@ -257,8 +257,8 @@ def read_text(cell: Any) -> str:
 
 
 def read_image(cell: Any, base: str) -> ImageSource:
-    """The picture a cell names. Relative paths start at the table's folder `base` (a real path) and may not leave it, by `..` or
-    by a symbolic link, so that a table from elsewhere cannot reach other files; an absolute path is read as given.
+    """The picture a cell names. A relative path starts at the table's folder `base` (a real path) and may not leave it, by `..` or
+    by a symbolic link. An absolute path is read as given, wherever it leads: a table may name any picture that its reader may open.
 
     Raises ValueError when the cell is empty, a web address, no picture's name, outside, or there is no such file.
     """

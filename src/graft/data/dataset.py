@@ -162,7 +162,9 @@ def assemble(items: Items, *, name: str, kind: str, source: str, classes: Sequen
         for i, label in enumerate(labels):
             if label is not None and label not in trained:
                 where = items.ids[i] if kind in ("folder", "zip") else items.ids[i].replace("test:", "test row ")
-                faults.append(Fault(where, "its label occurs only in the test part, so it is not scored", label))
+                faults.append(
+                    Fault(where, "its label occurs only in the test part, so it is not scored", label, "label")
+                )
                 labels[i] = None
     met = {label for label in labels if label is not None}
     ordered = tuple(classes) if classes is not None else tuple(sorted(met, key=natural_key))

@@ -210,7 +210,7 @@ def _add(items: Items, entry: Entry, place: Place, labelled: bool, source: Image
             items.faults.append(Fault(entry.path, "empty"))
             return False
     if place.label is None and labelled:
-        items.faults.append(Fault(entry.path, "unlabelled: it lies in no class folder"))
+        items.faults.append(Fault(entry.path, "unlabelled: it lies in no class folder", about="label"))
     items.add(entry.path, content, place.label, test=place.test)
     return encoding == "cp1252"
 

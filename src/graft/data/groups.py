@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from graft import settings
+
 Index = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
@@ -184,13 +186,17 @@ def _unit(x_ND: Vectors) -> Vectors:
 
 
 def _nearest(x_ND: Vectors, k: int) -> tuple[Index, NDArray[np.float64]]:
-    """Each row's k nearest other rows, nearest first, and their Euclidean distances; memory is bounded whatever n is."""
+    """Each row's k nearest other rows, nearest first, and their Euclidean distances; memory is bounded whatever n is.
+
+    Every pair is compared, so a large set takes minutes: told as `settings.progress("duplicates", done, n)`.
+    """
     n = len(x_ND)
     square_N = np.einsum("nd,nd->n", x_ND, x_ND)[:, None]
     ask_NE = np.hstack([x_ND, np.ones_like(square_N)])  # ask . key = x . y - |y|^2 / 2 grows as |x - y| shrinks
     key_NE = np.hstack([x_ND, -square_N / 2])
     index, distance = np.empty((n, k), np.int64), np.empty((n, k), np.float64)
     for start in range(0, n, step := max(1, _CELLS // n)):
+        settings.progress("duplicates", start, n)
         rows = slice(start, start + step)
         score = ask_NE[rows] @ key_NE.T
         score[np.arange(len(score)), np.arange(start, start + len(score))] = -np.inf
@@ -199,6 +205,7 @@ def _nearest(x_ND: Vectors, k: int) -> tuple[Index, NDArray[np.float64]]:
         order = np.argsort(-near_score, axis=1, kind="stable")
         index[rows] = np.take_along_axis(near, order, 1)
         distance[rows] = np.sqrt((square_N[rows] - 2 * np.take_along_axis(near_score, order, 1)).clip(0))
+    settings.progress("duplicates", n, n)
     return index, distance
 
 

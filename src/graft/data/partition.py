@@ -81,6 +81,10 @@ def before_encoding(
     if split is not None:
         if test is not None or shots is not None:
             raise UsageError("--split fixes both parts: leave out --test FRACTION and --shots, or leave out --split.")
+        if dataset.times is not None:
+            raise UsageError(
+                "--split fixes both parts, and --time would hold out the latest items: leave out one of them."
+            )
         train, held = load_split(split, dataset)
         return Partition(_keep(train, labelled), _keep(held, labelled), f"given by {split}", unlabelled)
     if dataset.test_mask is None or not dataset.test_mask[labelled].any():  # unlabelled items test nothing
@@ -89,6 +93,10 @@ def before_encoding(
         raise UsageError(
             f"{dataset.name} has a test part of its own ({int(dataset.test_mask.sum()):,} items); leave out --test, "
             "or name both parts in a file for --split."
+        )
+    if dataset.times is not None:
+        raise UsageError(
+            f"{dataset.name} has a test part of its own, so there is nothing for --time to hold out: leave it out."
         )
     official = dataset.test_mask[labelled]
     train, how = labelled[~official], "the data's own test part"
@@ -110,7 +118,7 @@ def after_encoding(
     train = partition.train
     fraction = TEST_FRACTION if test is None else test
     if dataset.times is not None:
-        learn, held = by_time(dataset.times[train], fraction)
+        learn, held = by_time(dataset.times[train], fraction, groups[train])
         how = f"the latest {fraction:.0%} held out by time"
     elif test is None and not enough_to_hold_out(dataset.labels[train]):
         learn, held = np.arange(len(train)), np.empty(0, np.int64)

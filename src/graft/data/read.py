@@ -284,8 +284,8 @@ def _add_rows(items: Items, table: Table, positions: dict[str, int], *, test: bo
     def where(row: Row) -> str:
         return f"test {row.where}" if test else row.where
 
-    def fault(row: Row, problem: str, value: object = "") -> None:
-        items.faults.append(Fault(where(row), problem, _shown(value)))
+    def fault(row: Row, problem: str, value: object = "", about: str = "content") -> None:
+        items.faults.append(Fault(where(row), problem, _shown(value), about))
 
     for row in _rows(table, list(positions.values())):
         if row.cells is None:
@@ -311,9 +311,9 @@ def _add_rows(items: Items, table: Table, positions: dict[str, int], *, test: bo
             try:
                 label = read_label(row.cells[place["label"]], typed=table.typed)
                 if label is None:
-                    fault(row, "unlabelled")
+                    fault(row, "unlabelled", about="label")
             except ValueError as problem:
-                fault(row, str(problem), row.cells[place["label"]])
+                fault(row, str(problem), row.cells[place["label"]], about="label")
         words = [word for word in row.cells if isinstance(word, str) and not word.isascii()]
         if any(map(broken, words)):
             foreign.append(where(row))

@@ -90,9 +90,10 @@ def hold_out(labels: Index, groups: Index | None, fraction: float, rng: np.rando
     return np.flatnonzero(~in_test[code_N]), np.flatnonzero(in_test[code_N])
 
 
-def by_time(times: NDArray[np.float64], fraction: float) -> Pair:
+def by_time(times: NDArray[np.float64], fraction: float, groups: Index | None = None) -> Pair:
     """(train, test) positions, ascending: the latest `fraction` is the test part. Items of the same moment stay together.
 
+    With `groups` an early item whose group reaches into the test part is in neither: it must not be learned from, and is too old to test on.
     Raises DataError when an item has no time or all have the same, UsageError when the fraction is not within (0, 1).
     """
     if not 0 < fraction < 1:
@@ -110,7 +111,9 @@ def by_time(times: NDArray[np.float64], fraction: float) -> Pair:
         )
     later = len(times) - np.cumsum(counts)[:-1]  # items after each moment but the last
     cut = moments[np.abs(later - fraction * len(times)).argmin()]
-    return np.flatnonzero(times <= cut), np.flatnonzero(times > cut)
+    late = times > cut
+    early = ~late if groups is None else ~late & ~np.isin(groups, groups[late])
+    return np.flatnonzero(early), np.flatnonzero(late)
 
 
 def folds(labels: Index, groups: Index | None, n_folds: int, repeats: int, rng: np.random.Generator) -> list[Pair]:

@@ -14,6 +14,7 @@ from graft.data.dataset import Content, Dataset
 from graft.data.images import UnreadableImage, decode, thumbnail_uri
 from graft.diagnostics.assessment import Judged
 from graft.metrics.geometry import map_2d
+from graft.reports.vector_map import MOST_PICTURE_BYTES
 from graft.results import Evidence, Example, MapPoint, Suspect
 
 SHOWN_A_CLASS = 5
@@ -77,6 +78,7 @@ def _map(dataset: Dataset, judged: Judged, x_ND: NDArray[np.float32], seed: int)
     rows = np.sort(rng.permutation(len(judged.index))[:MOST_POINTS])
     xy, method = map_2d(x_ND[rows], seed=seed)
     predicted = judged.predicted
+    looks = _as_many_as_fit([dataset.contents[judged.index[row]] for row in rows], rng)
     points = tuple(
         MapPoint(
             x=round(float(x), 3),
@@ -84,11 +86,24 @@ def _map(dataset: Dataset, judged: Judged, x_ND: NDArray[np.float32], seed: int)
             label=dataset.classes[judged.labels[row]],
             predicted=dataset.classes[predicted[row]],
             item=dataset.ids[judged.index[row]],
-            **shown(dataset.contents[judged.index[row]], side=48),
+            **look,
         )
-        for (x, y), row in zip(xy, rows, strict=True)
+        for (x, y), row, look in zip(xy, rows, looks, strict=True)
     )
     return points, method
+
+
+def _as_many_as_fit(contents: Sequence[Content], rng: np.random.Generator) -> list[dict[str, str]]:
+    """`shown` of every item of the map; once the page has no room for another picture, drawn at random, no further one is read."""
+    looks = [{"text": "", "picture": ""}] * len(contents)
+    room = MOST_PICTURE_BYTES
+    for i in rng.permutation(len(contents)).tolist():
+        look = shown(contents[i], side=48)
+        room -= len(look["picture"])
+        if room < 0:
+            break
+        looks[i] = look
+    return looks
 
 
 def _suspects(dataset: Dataset, suspects: Sequence[Suspect]) -> tuple[Example, ...]:

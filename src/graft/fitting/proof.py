@@ -14,7 +14,7 @@ from graft.diagnostics.assessment import Judged, calibrate, held_out_metrics, se
 from graft.diagnostics.evidence import gather
 from graft.diagnostics.labels import suspects
 from graft.fitting.session import Stopwatch, environment
-from graft.fitting.steps import Chosen, Encoded
+from graft.fitting.steps import Chosen
 from graft.heads.base import softmax
 from graft.reports.build import fit_report
 from graft.results import (
@@ -50,17 +50,22 @@ class Proof:
     suspects: tuple[Suspect, ...]
 
 
-def prove(encoded: Encoded, chosen: Chosen, *, coverage: float, seed: int) -> Proof:
-    """Calibrate on out-of-fold predictions, then look at the test part once; without folds and test there is nothing to say."""
-    dataset, partition, selection = encoded.dataset, chosen.partition, chosen.selection
+def prove(chosen: Chosen, *, coverage: float, seed: int) -> Proof:
+    """Calibrate on out-of-fold predictions, then look at the test part once; without folds and test there is nothing to say.
+
+    Items whose class some fold could not learn are left out of calibration, threshold and suspects: there the model had no chance.
+    """
+    dataset, partition, selection = chosen.dataset, chosen.partition, chosen.selection
     train, test = partition.train, partition.test
     assert test is not None
     calibration = None
-    folds = held = None
-    if selection.oof_logits_NC is not None:
-        calibration = calibrate(selection.oof_logits_NC, dataset.labels[train])
+    folds = known = held = None
+    if selection.oof_logits_NC is not None and selection.oof_known_N is not None and selection.oof_known_N.any():
+        rows = np.flatnonzero(selection.oof_known_N)
+        calibration = calibrate(selection.oof_logits_NC[rows], dataset.labels[train[rows]])
         p_NC = softmax(selection.oof_logits_NC / calibration.temperature)
         folds = Judged(train, dataset.labels[train], p_NC, "folds")
+        known = Judged(train[rows], dataset.labels[train[rows]], p_NC[rows], "folds")
     temperature = calibration.temperature if calibration else 1.0
     if len(test):
         p_NC = softmax(selection.head.logits(chosen.pool.x_ND[test]) / temperature)
@@ -70,30 +75,29 @@ def prove(encoded: Encoded, chosen: Chosen, *, coverage: float, seed: int) -> Pr
         return Proof(None, temperature, None, None, None, None, (), ())
     counts = np.bincount(dataset.labels[train], minlength=len(dataset.classes))
     confusion, per_class = where_it_errs(judged, dataset.classes, counts)
-    ids = [dataset.ids[i] for i in train]
+    doubted: tuple[Suspect, ...] = ()
+    if known:
+        ids = [dataset.ids[i] for i in known.index]
+        doubted = suspects(known.probabilities_NC, known.labels, ids, dataset.classes, limit=MOST_SUSPECTS)
     return Proof(
         judged=judged,
         temperature=temperature,
         calibration=calibration,
-        abstention=set_threshold(folds, coverage, judged) if folds else None,
+        abstention=set_threshold(known, coverage, judged) if known else None,
         test=held_out_metrics(held, seed) if held else None,
         confusion=confusion,
         per_class=per_class,
-        suspects=suspects(folds.probabilities_NC, folds.labels, ids, dataset.classes, limit=MOST_SUSPECTS)
-        if folds
-        else (),
+        suspects=doubted,
     )
 
 
-def publish(
-    encoded: Encoded, chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, folder: Path, seed: int
-) -> FitResult:
+def publish(chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, folder: Path, seed: int) -> FitResult:
     """Write the folder: model (saved, reloaded, compared), split, report, and `result.json` last; all of it or nothing."""
-    dataset, partition, selection = encoded.dataset, chosen.partition, chosen.selection
+    dataset, partition, selection = chosen.dataset, chosen.partition, chosen.selection
     assert partition.test is not None
     with new_folder(folder) as draft:
         with watch.part("refit"):
-            result = _result(encoded, chosen, proof, watch=watch, command=command, folder=folder, seed=seed)
+            result = _result(chosen, proof, watch=watch, command=command, folder=folder, seed=seed)
             arrays, config = selection.head.state()
             sample = chosen.pool.x_ND[np.concatenate([partition.train, partition.test])[:SAMPLE]]
             artifact.save(
@@ -119,10 +123,8 @@ def publish(
     return result
 
 
-def _result(
-    encoded: Encoded, chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, folder: Path, seed: int
-) -> FitResult:
-    dataset, partition, selection = encoded.dataset, chosen.partition, chosen.selection
+def _result(chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, folder: Path, seed: int) -> FitResult:
+    dataset, partition, selection = chosen.dataset, chosen.partition, chosen.selection
     assert partition.test is not None
     summary = DataSummary(
         name=dataset.name,
@@ -152,7 +154,7 @@ def _result(
         strategies=selection.results,
         data=summary,
         encoder=chosen.pool.summary,
-        encoders=tuple(pool.summary for pool in encoded.pools),
+        encoders=chosen.encoders,
         calibration=proof.calibration,
         abstention=proof.abstention,
         confusion=proof.confusion,

@@ -5,7 +5,7 @@ Legend: N items, D dims, S pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,6 @@ from graft.results import (
     Interval,
 )
 from graft.selection import Candidate, Selection, score_ungrouped, select
-from graft.settings import one_thread
 from graft.store.cache import VectorCache
 from graft.strategies.frozen import Task
 from graft.strategies.naming import name_classes
@@ -137,12 +136,17 @@ def _fitting_encoder(reference: str, modality: str) -> Encoder:
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """The choice with all that judges it: `pool` is the chosen encoder's, `partition` has both parts, `grouping` the duplicates."""
+    """The choice and all that judges it: the data set with both parts, the chosen encoder's `pool`, the ladder's evidence, what was copied.
 
-    pool: Pool
+    `encoders` are all that competed.
+    """
+
+    dataset: Dataset
     partition: Partition
+    pool: Pool
     selection: Selection
     duplicates: Duplicates
+    encoders: tuple[EncoderSummary, ...]
 
 
 def choose(
@@ -153,46 +157,56 @@ def choose(
     strategies: Sequence[str] | None,
     metric: str,
     folds: int | None,
-    budget: float | None,
+    left: Callable[[], float | None],
     seed: int,
 ) -> Chosen:
     """Hold out the test part if none is fixed, and choose encoder and strategy on paired folds of the training items.
 
-    `group` is "auto" (near duplicates stay together), "none", or a column's name; `hold_out` goes to `after_encoding`.
+    `group` is "auto" (near duplicates stay together), "none", or a column's name; `hold_out` goes to `after_encoding`; `left` tells
+    the seconds left of a time budget.
     """
-    dataset, first = encoded.dataset, encoded.pools[0]
-    texts = [str(content) for content in dataset.contents] if dataset.modality == "text" else None
-    grouping = near_duplicate_groups(
-        first.x_ND,
-        hashes=encoded.hashes,
-        texts=texts,
-        signatures_NS=encoded.thumbnails_NS,
-        labels=dataset.labels,
-    )
-    groups = dataset.groups
+    grouping = _near_duplicates(encoded)
+    groups = encoded.dataset.groups
     if groups is None:
-        groups = grouping.group_ids if group == "auto" else np.arange(len(dataset))
-    partition = after_encoding(dataset, encoded.partition, groups, seed=seed, **hold_out)
+        groups = grouping.group_ids if group == "auto" else np.arange(len(encoded.dataset))
+    partition = after_encoding(encoded.dataset, encoded.partition, groups, seed=seed, **hold_out)
+    dataset, partition = learnable(encoded.dataset, partition)
+    kept = [encoded.dataset.classes.index(name) for name in dataset.classes]
+    pools = [replace(pool, task=pool.task.only(kept)) for pool in encoded.pools]
     train = partition.train
-    candidates = [Candidate(pool.summary.reference, pool.x_ND[train], pool.task) for pool in encoded.pools]
-    duplicates = _duplicates(dataset, partition, grouping)
+    candidates = [Candidate(pool.summary.reference, pool.x_ND[train], pool.task) for pool in pools]
     labels = dataset.labels[train]
-    with one_thread():
-        selection = select(
-            candidates,
-            labels,
-            groups=groups[train],
-            strategies=strategies,
-            metric=metric,
-            folds=folds,
-            budget=budget,
-            seed=seed,
-        )
-        position = [candidate.encoder for candidate in candidates].index(selection.encoder)
-        if selection.oof_logits_NC is not None and _share_grouped(groups[train]) >= WORTH_COMPARING:
-            random = score_ungrouped(selection, candidates[position], labels, folds=folds, seed=seed)
-            duplicates = replace(duplicates, grouped=_score(selection), random=random)
-    return Chosen(encoded.pools[position], partition, selection, duplicates)
+    selection = select(
+        candidates,
+        labels,
+        groups=groups[train],
+        strategies=strategies,
+        metric=metric,
+        folds=folds,
+        budget=left(),
+        seed=seed,
+    )
+    position = [candidate.encoder for candidate in candidates].index(selection.encoder)
+    duplicates = _duplicates(encoded.dataset, partition, grouping)
+    if selection.folds and _share_grouped(groups[train]) >= WORTH_COMPARING and left() != 0.0:
+        random = score_ungrouped(selection, candidates[position], labels, seed=seed)
+        duplicates = replace(duplicates, grouped=_score(selection), random=random)
+    summaries = tuple(pool.summary for pool in pools)
+    return Chosen(dataset, partition, pools[position], selection, duplicates, summaries)
+
+
+def _near_duplicates(encoded: Encoded) -> Grouping:
+    """What looks or reads the same. A class of pictures that is one object is found from the training labels alone."""
+    dataset, test = encoded.dataset, encoded.partition.test
+    if dataset.modality == "text":
+        texts = [str(content) for content in dataset.contents]
+        return near_duplicate_groups(encoded.pools[0].x_ND, hashes=encoded.hashes, texts=texts)
+    labels = dataset.labels.copy()
+    if test is not None:
+        labels[test] = -1
+    return near_duplicate_groups(
+        encoded.pools[0].x_ND, hashes=encoded.hashes, signatures_NS=encoded.thumbnails_NS, labels=labels
+    )
 
 
 def _share_grouped(groups: NDArray[np.int64]) -> float:

@@ -63,14 +63,3 @@ def conformal_threshold(p_NC: FloatArray, y_N: IntArray, coverage: float = 0.9) 
     score_N = np.sort(np.where(p_NC.argmax(axis=1) == y_N, 0.0, p_NC.max(axis=1)))
     score = float(score_N[rank - 1])
     return math.nextafter(score, math.inf) if score > 0 else 0.0
-
-
-def abstention(p_NC: FloatArray, y_N: IntArray, threshold: float) -> tuple[float, float | None, float]:
-    """Measured on items with known labels: share left unanswered, share wrong among the answered (None if none is), share wrong
-    when all are answered.
-    """
-    p_NC = np.asarray(p_NC)
-    answered_N = p_NC.max(axis=1) >= threshold
-    wrong_N = p_NC.argmax(axis=1) != y_N
-    error = float(wrong_N[answered_N].mean()) if answered_N.any() else None
-    return float(1 - answered_N.mean()), error, float(wrong_N.mean())

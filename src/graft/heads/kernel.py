@@ -39,8 +39,8 @@ class KernelHead:
 
     On normalised vectors (HCL2N) |x - point|^2 lies in 0..4, about 2 for unrelated items: `gamma` 0.3 to 1.2 and `ridge` 0.1 to 1 differ
     by a point at most on five sets from 40 to 10,000 items, so few settings are enough. Up to 12,000 items the kernel is solved exactly,
-    above with 4,000 landmarks (Nystroem; Rudi et al. 2017). Logits are T * f, with T fitted on exact leave-one-out scores of up to 512
-    items. `balanced` gives every class the same weight in sum.
+    above with 4,000 landmarks (Nystroem; Rudi et al. 2017). Logits are T * f, with T fitted on leave-one-out scores of up to 512
+    items (out of the regression; the centre of the vectors and the mean still hold the item). `balanced` gives every class the same weight in sum.
     """
 
     normaliser: Normaliser
@@ -117,7 +117,7 @@ def fit_path(
     solve = _solve_exactly if exact else _solve_on_landmarks
     unit_ND = normaliser(x_ND)
     heads: dict[tuple[float, float], KernelHead] = {}
-    for gamma in dict(settings):
+    for gamma in dict.fromkeys(gamma for gamma, _ in settings):
         ridges = [ridge for g, ridge in settings if g == gamma]
         solutions = solve(unit_ND, target_NP - mean_P, weight_N, gamma, ridges)
         for ridge, (point_MD, coef_MP, some_S, score_SP) in zip(ridges, solutions, strict=True):

@@ -34,7 +34,8 @@ MOST_STEPS = 500
 class LinearHead:
     """Multinomial logistic regression: minimise sum of weight * log loss + |W|^2 / (2 c), intercepts free.
 
-    `c` is scikit-learn's C (for two classes too: there it halves the penalty to equal its binary form), on vectors normalised as HCL2N.
+    `c` is scikit-learn's C, on vectors normalised as HCL2N (for two classes too: there the penalty is doubled, as W is then two opposite rows
+    with half the squared length of scikit-learn's one row).
     With `names_CD` (C, D) it is a named linear probe: W is pulled towards the class names instead of towards zero, W = V + s * names with
     the penalty on V, the maximum a posteriori under a normal prior whose mean the names give (cf. L2-SP, Li et al. 2018). s is
     `name_weight` / 18 times the scale at which the names fit the labels best (`NamePrior`): names that say nothing about the items count

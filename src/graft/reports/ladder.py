@@ -55,15 +55,9 @@ class Ladder:
         return any(row.result.memory_mb > 0 for row in self.rows)
 
 
-def chosen_strategy(result: FitResult) -> StrategyResult | None:
-    """The result of the chosen strategy on the chosen encoder."""
-    same = [s for s in result.strategies if s.name == result.chosen]
-    return next((s for s in same if s.encoder in ("", result.encoder.reference)), same[0] if same else None)
-
-
 def ladder(result: FitResult) -> Ladder:
     """Rows in the order given (cheapest rung first), marks for those that have a score."""
-    measure, chosen = MEASURES[result.metric], chosen_strategy(result)
+    measure, chosen = MEASURES[result.metric], result.chosen_result
     several = len({s.encoder for s in result.strategies}) > 1
     rows = tuple(
         Row(number, s, s.encoder if several else "", s is chosen, s.metrics.get(result.metric))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graft.reports.formats import MEASURES, Measure
-from graft.reports.ladder import chosen_strategy
 from graft.results import FitResult, Interval
 
 
@@ -34,7 +33,7 @@ class Verdict:
 
 def verdict(result: FitResult) -> Verdict:
     """The chosen metric on the test part; without one, cross-validated; without either, nothing."""
-    chosen = chosen_strategy(result)
+    chosen = result.chosen_result
     folds = dict(chosen.metrics) if chosen else {}
     test = dict(result.test or {})
     measured_on = "test" if result.metric in test else "folds" if result.metric in folds else "nothing"

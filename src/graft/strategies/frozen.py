@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +50,13 @@ class Task:
     names_source: str = ""
     bridge: Bridge | None = field(default=None, repr=False)
     seed: int = 0
+
+    def only(self, codes: Sequence[int]) -> Task:
+        """The task of telling these classes apart, in this order."""
+        bridge = self.bridge and replace(self.bridge, cosines_CK=self.bridge.cosines_CK[codes])
+        return replace(
+            self, n_classes=len(codes), names_CD=None if self.names_CD is None else self.names_CD[codes], bridge=bridge
+        )
 
 
 class Strategy(Protocol):

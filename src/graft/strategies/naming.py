@@ -56,4 +56,4 @@ def _bridged(classifier: Classifier, class_texts: Sequence[str], cache: VectorCa
 
 
 def _encode(encoder: Encoder, texts: Sequence[str], cache: VectorCache | None) -> NDArray[np.float32]:
-    return unit_rows(encode(list(texts), encoder, cache=cache).vectors)
+    return unit_rows(encode(list(texts), encoder, cache=cache, remember=False).vectors)

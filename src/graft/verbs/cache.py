@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from graft import settings
@@ -11,13 +15,8 @@ from graft.errors import UsageError, unknown
 if TYPE_CHECKING:
     from graft.store.cache import CacheStats
 
-
-# What lies in the cache beside the vectors; whatever else is there is not ours.
-PARTS = {
-    "converted encoders": ("openvino",),
-    "fetched data": ("data",),
-    "measurements": ("digests.json", "fidelity.json", "layers.json"),
-}
+MEMOS = ("digests.json", "fidelity.json", "layers.json")
+CONVERTED = re.compile(r"[0-9a-f]{64}|converting-.+")  # a fingerprint, or what a stopped conversion left
 
 
 @dataclass(frozen=True)
@@ -62,29 +61,68 @@ def cache(
                     unknown("encoder", encoder, references) if references else "Nothing is kept of any encoder."
                 )
             removed = vectors.clear(encoder)
-            freed = 0 if encoder is not None else _remove_others()
-        return CacheUse(str(folder), vectors.stats(), _others(), removed, freed)
+            freed = 0 if encoder is not None else _remove(_others(vectors.path))
+        return CacheUse(str(folder), vectors.stats(), _sizes(_others(vectors.path)), removed, freed)
 
 
-def _others() -> dict[str, int]:
-    """Bytes of each part that is there."""
-    sizes = {part: sum(map(_size, names)) for part, names in PARTS.items()}
+def _others(vectors: Path) -> dict[str, list[Path]]:
+    """What lies beside the file of `vectors`, by what it is.
+
+    Only what Graft itself writes there, by its exact name: `GRAFT_CACHE` may name a folder with a `data` of somebody's own in it.
+    """
+    folder = vectors.parent
+    graphs = [path for path in _entries(folder / "openvino") if CONVERTED.fullmatch(path.name)]
+    locks = [folder / f"{name}.lock" for name in (vectors.name, *MEMOS)]
+    parts = {
+        "converted encoders": graphs,
+        "fetched data": list(_fetched(folder / "data")),
+        "measurements": [folder / name for name in MEMOS],
+        "damaged vectors, set aside": [vectors.with_name(f"{vectors.name}.damaged")],
+        "locks": locks,
+    }
+    return {part: [path for path in paths if path.exists()] for part, paths in parts.items()}
+
+
+def _fetched(folder: Path) -> Iterator[Path]:
+    """Files of named sets that Graft made or fetched, which it can do again; a set that was put there by hand is left alone."""
+    from graft.data.named import SETS
+
+    ours = {name: known.files for name, known in SETS.items() if known.make or known.published}
+    for path in _entries(folder):
+        if path.name in ours:
+            yield from (path / file for file in ours[path.name])
+        elif any(path.name.startswith(f".{name}.") for name in ours):  # left by a process that was killed
+            yield path
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _sizes(parts: Mapping[str, Sequence[Path]]) -> dict[str, int]:
+    """Bytes of each part of which there are any."""
+    sizes = {part: sum(map(_size, paths)) for part, paths in parts.items()}
     return {part: size for part, size in sizes.items() if size}
 
 
-def _size(name: str) -> int:
-    path = settings.cache_dir() / name
+def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
 
 
-def _remove_others() -> int:
-    """Remove every part; returns the bytes freed."""
+def _remove(parts: Mapping[str, Sequence[Path]]) -> int:
+    """Remove every part, and the folders that are empty then; returns the bytes freed."""
     import shutil
 
-    before = sum(_others().values())
-    for path in (settings.cache_dir() / name for names in PARTS.values() for name in names):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    return before - sum(_others().values())
+    before = sum(_sizes(parts).values())
+    for path in (path for paths in parts.values() for path in paths):
+        with contextlib.suppress(OSError):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+    for path in (*parts["fetched data"], *parts["converted encoders"]):
+        for above in (path.parent, path.parent.parent):
+            if above != settings.cache_dir():
+                with contextlib.suppress(OSError):  # something else is in it
+                    above.rmdir()
+    return before - sum(_sizes(parts).values())

@@ -36,7 +36,8 @@ def encode(
 ) -> Encoding:
     """Write the vectors of your items to a table or an array.
 
-    Vectors come from the cache where they are in it. Labels are not needed; where there are some they are written beside the vectors.
+    Vectors come from the cache where they are in it. Labels are not needed; where there are some they are written beside the vectors, and
+    an item without a usable one is no fault.
 
     Raises UsageError when `out` exists or is of another kind, DataError when nothing can be read (or with `strict`, anything cannot),
     MissingError when the encoder is not here, StorageError when `out` cannot be written.
@@ -50,11 +51,14 @@ def encode(
 
     target = Path(out)
     check_target(target, VECTOR_SUFFIXES)
-    dataset = read(data, label=label, content=content, strict=strict)
+    dataset = read(data, label=label, content=content)
+    faults = tuple(fault for fault in dataset.faults if fault.about == "content")
+    if strict and faults:
+        raise DataError(f"{data}: {len(faults):,} of its items cannot be used. --strict stops here.", faults=faults)
     opened = open_encoder(encoder or BUNDLED[dataset.modality], modality=dataset.modality)
     with VectorCache.open() as cache:
         encoded = encoding.encode(dataset.contents, opened, ids=dataset.ids, cache=cache)
-    faults = (*(fault for fault in dataset.faults if not fault.problem.startswith("unlabelled")), *encoded.faults)
+    faults = (*faults, *encoded.faults)
     if not len(encoded.index) or (strict and encoded.faults):
         raise DataError(f"{len(encoded.faults)} of {len(dataset)} items of {data} cannot be read.", faults=faults)
     codes = dataset.labels[encoded.index]

@@ -16,11 +16,13 @@ def fit(
     label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
     content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
     encoder: Annotated[
-        Sequence[str], "Encoder reference; several compete on the same folds. Default: the bundled one."
+        Sequence[str] | str, "Encoder reference; several compete on the same folds. Default: the bundled one."
     ] = (),
-    strategies: Annotated[str | None, "Only these strategies, separated by commas."] = None,
+    strategies: Annotated[Sequence[str] | str | None, "Only these strategies, separated by commas."] = None,
     metric: Annotated[Literal["accuracy", "macro_f1", "log_loss"], "What to choose by."] = "accuracy",
-    budget: Annotated[str | None, "Time for everything, encoding included: 90s, 10m, 2h."] = None,
+    budget: Annotated[
+        str | float | None, "Time after which no further strategy is measured; encoding counts. 90s, 10m, 2h."
+    ] = None,
     test: Annotated[str | None, "Held-out items: a path, or a fraction such as 0.2."] = None,
     split: Annotated[Path | str | None, "JSON file with the train and test items, as a fit saves it."] = None,
     names: Annotated[
@@ -52,8 +54,9 @@ def fit(
     from graft.fitting.session import Stopwatch, check_flags, command_line, free_folder
     from graft.fitting.steps import choose, encode_items
 
-    watch = Stopwatch(budget)
+    watch = Stopwatch(None if budget is None else str(budget))
     wanted = _words(strategies)
+    references = [encoder] if isinstance(encoder, str) else list(encoder)
     check_flags(metric=metric, coverage=coverage, shots=shots, folds=folds, seed=seed, strategies=wanted)
     held, fraction = _test_part(test)
     column = None if group in ("auto", "none") else group
@@ -73,7 +76,7 @@ def fit(
         partition = before_encoding(dataset, split=split, test=fraction, shots=shots, seed=seed)
         used, partition = narrow(dataset, partition)
     with watch.part("encode"):
-        encoded = encode_items(used, partition, encoder, strict=strict, seed=seed)
+        encoded = encode_items(used, partition, references, strict=strict, seed=seed)
     with watch.part("select"):
         chosen = choose(
             encoded,
@@ -82,17 +85,28 @@ def fit(
             strategies=wanted,
             metric=metric,
             folds=folds,
-            budget=watch.left(),
+            left=watch.left,
             seed=seed,
         )
     with watch.part("refit"):
-        proof = prove(encoded, chosen, coverage=coverage, seed=seed)
+        proof = prove(chosen, coverage=coverage, seed=seed)
+    if any(
+        result.status == "stopped" for result in chosen.selection.results
+    ):  # the same again, however fast the machine
+        measured = dict.fromkeys(r.name for r in chosen.selection.results if r.status == "measured")
+        flags |= {"budget": None, "strategies": ",".join(measured)}
     command = command_line("fit", data, flags, fit.__kwdefaults__ or {})
-    return publish(encoded, chosen, proof, watch=watch, command=command, folder=folder, seed=seed)
+    if out is None:  # another fit may have taken the name meanwhile
+        folder = free_folder(None, dataset.name)
+    return publish(chosen, proof, watch=watch, command=command, folder=folder, seed=seed)
 
 
-def _words(text: str | None) -> list[str] | None:
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+def _words(given: str | Sequence[str] | None) -> list[str] | None:
+    """The words of a comma-separated text, or of a list of such; None for None."""
+    if given is None:
+        return None
+    texts = [given] if isinstance(given, str) else given
+    return [word.strip() for text in texts for word in text.split(",") if word.strip()]
 
 
 def _test_part(test: str | None) -> tuple[Path | None, float | None]:

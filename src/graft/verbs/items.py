@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from graft.data.archives import list_zip
+from graft.data.columns import Wanted, looks_like_header
 from graft.data.dataset import Content, ImageSource
 from graft.data.folders import list_folder
 from graft.data.images import SUFFIXES, suffix
 from graft.data.read import read
-from graft.data.tables import TABLE_SUFFIXES, decode_text
+from graft.data.tables import TABLE_SUFFIXES, decode_text, open_table
 from graft.errors import DataError, UsageError
 from graft.results import Fault
 
@@ -44,10 +45,12 @@ class Gathered:
 def gather(items: Sequence[str], modality: str, *, text: bool, column: str | None, usual: str | None) -> Gathered:
     """Find the contents of `items` for a model of `modality` ("text" or "image").
 
-    `text` takes every item as a text. `column` names the column of tables, `usual` the one the model was fitted on, used where a table
-    has it. Rows and files of one container keep the ids `fit` gives them; with several items the container's name goes in front.
+    `text` takes every item as a text. `column` names the column of tables, `usual` the one the model was fitted on, taken where `column`
+    is None; a table with one column needs no name, and where `usual` is None too it is guessed. Rows and files of one container keep
+    the ids `fit` gives them; with several items the container's name goes in front.
 
-    Raises UsageError when `text` is asked of a model of pictures, and what the readers of folders, zips and tables raise.
+    Raises UsageError when `text` is asked of a model of pictures, DataError for a table of several columns without the usual one, and what
+    the readers of folders, zips and tables raise.
     """
     found = Gathered(modality)
     if text and modality != "text":
@@ -149,14 +152,29 @@ def _files(found: Gathered, path: Path, prefix: str) -> None:
 def _table(found: Gathered, path: Path, prefix: str, column: str | None, usual: str | None) -> None:
     try:
         table = read(path, content=column or usual)
-    except UsageError:
-        if column is not None:
+    except UsageError as problem:
+        if column is not None or usual is None:
             raise
-        table = read(path)  # it has no column of that name: guess
+        _check_only_column(path, usual, problem)
+        table = read(path, content="0")
     if table.modality != found.modality:
         kind = "texts" if table.modality == "text" else "paths of pictures"
         found.faults.append(Fault(str(path), f"it holds {kind}; {READS[found.modality]}"))
         return
-    found.faults += [replace(f, where=prefix + f.where) for f in table.faults if not f.problem.startswith("unlabelled")]
+    found.faults += [replace(fault, where=prefix + fault.where) for fault in table.faults if fault.about == "content"]
     for item, content in zip(table.ids, table.contents, strict=True):
         found.add(prefix + item, content)
+
+
+def _check_only_column(path: Path, usual: str, problem: UsageError) -> None:
+    """Raise DataError unless the table at `path`, which lacks the column `usual`, has one column only: that is taken, whatever its name."""
+    table = open_table(path, lambda first, others: looks_like_header(Wanted(), first, others))
+    if len(table.names) == 1:
+        return
+    names = ", ".join(table.names)
+    if not table.header:
+        cells = (f"{name} ({str(cell)[:40]!r})" for name, cell in zip(table.names, table.sample[0], strict=True))
+        names = f"{', '.join(cells)}; they go by number, as the first row is read as an item, not as a header"
+    raise DataError(
+        f"{path} has no column {usual!r}, the one this model was fitted on. Name the one to read with --content. Columns: {names}."
+    ) from problem
