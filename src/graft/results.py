@@ -227,7 +227,7 @@ class FitResult:
     def chosen_result(self) -> StrategyResult | None:
         """What the chosen strategy did on the chosen encoder."""
         same = [s for s in self.strategies if s.name == self.chosen]
-        return next((s for s in same if s.encoder in ("", self.encoder.reference)), None)
+        return next((s for s in same if s.encoder == self.encoder.reference), same[0] if len(same) == 1 else None)
 
 
 @dataclass(frozen=True)

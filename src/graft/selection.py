@@ -60,7 +60,6 @@ class Selection:
     oof_known_N: NDArray[np.bool_] | None = field(repr=False)
     folds: tuple[Fold, ...] = field(repr=False)
     repeats: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,27 +96,18 @@ def select(
     The same seed gives the same choice and the same bits, unless a budget ran out.
     Raises UsageError for an unknown strategy or metric and for folds that cannot be drawn, DataError when nothing can run.
     """
-    started = time.perf_counter()
     if metric not in METRICS:
         raise UsageError(unknown("Metric", metric, METRICS))
     with one_thread():
         y_N = np.asarray(y_N, np.int64)
-        counts_C = np.bincount(y_N, minlength=candidates[0].task.n_classes)
-        names = [_names_hold(candidate, y_N) for candidate in candidates]
-        entrants = [
-            _Entrant(s, c, s.refusal(c.task, counts_C), held)
-            for s in strategies_named(strategies)
-            for c, held in zip(candidates, names, strict=True)
-        ]
-        if all(entrant.refusal for entrant in entrants):
-            reasons = "; ".join(f"{e.strategy.name}: {e.refusal}" for e in entrants)
-            raise DataError(f"None of the strategies can run. {reasons}.")
+        entrants = _entrants(candidates, y_N, strategies)
         plan = draw_plan(y_N, groups, n_folds=folds, seed=seed)
         if plan is None:
-            return _unmeasured(entrants, y_N, metric, started)
+            return _unmeasured(entrants, y_N, metric)
         entrants = _measured(entrants, y_N, plan, metric, budget)
         through = [entrant for entrant in entrants if entrant.trial is not None]
         standings = [_standing(entrant, metric) for entrant in through]
+        counts_C = np.bincount(y_N)
         choice = choose(
             standings,
             items=len(y_N),
@@ -140,8 +130,22 @@ def select(
             oof_known_N=winner.trial.known_N,
             repeats=plan.repeats,
             folds=plan.folds,
-            seconds=time.perf_counter() - started,
         )
+
+
+def _entrants(candidates: Sequence[Candidate], y_N: IntArray, strategies: Sequence[str] | None) -> list[_Entrant]:
+    """Every strategy on every candidate, cheapest rung first; raises DataError when none of them can run."""
+    counts_C = np.bincount(y_N, minlength=candidates[0].task.n_classes)
+    names = [_names_hold(candidate, y_N) for candidate in candidates]
+    entrants = [
+        _Entrant(s, c, s.refusal(c.task, counts_C), held)
+        for s in strategies_named(strategies)
+        for c, held in zip(candidates, names, strict=True)
+    ]
+    if all(entrant.refusal for entrant in entrants):
+        reasons = "; ".join(f"{e.strategy.name}: {e.refusal}" for e in entrants)
+        raise DataError(f"None of the strategies can run. {reasons}.")
+    return entrants
 
 
 def score_ungrouped(selection: Selection, candidate: Candidate, y_N: IntArray, *, seed: int) -> Interval:
@@ -271,7 +275,7 @@ def _metric(name: str, values_F: NDArray[np.float64], plan: Plan) -> Interval:
     return replace(found, low=low, high=high)
 
 
-def _unmeasured(entrants: Sequence[_Entrant], y_N: IntArray, metric: str, started: float) -> Selection:
+def _unmeasured(entrants: Sequence[_Entrant], y_N: IntArray, metric: str) -> Selection:
     """The choice without folds: by what is expected beforehand, and by how zero-shot, which learns nothing, did on the items."""
     able = [entrant for entrant in entrants if entrant.refusal is None]
     names = {e.candidate.encoder: e.names for e in able if e.candidate.task.names_CD is not None}
@@ -300,7 +304,6 @@ def _unmeasured(entrants: Sequence[_Entrant], y_N: IntArray, metric: str, starte
         oof_logits_NC=None,
         oof_known_N=None,
         folds=(),
-        seconds=time.perf_counter() - started,
     )
 
 
