@@ -30,7 +30,7 @@ from graft.heads.normalise import Normaliser
 MOST_EXACT = 12_000  # items up to which the whole kernel is solved: 0.6 GB, some 10 s of one core
 LANDMARKS = 4_000
 BLOCK = 2_048
-SCALED_ON = 512
+SCALED_ON = 256
 SCALE = 10.0  # of scores between about 0 and 1, before leave-one-out puts it right
 
 
@@ -39,7 +39,7 @@ class KernelHead:
 
     On normalised vectors (HCL2N) |x - point|^2 lies in 0..4, about 2 for unrelated items: `gamma` 0.3 to 1.2 and `ridge` 0.1 to 1 differ
     by a point at most on five sets from 40 to 10,000 items, so few settings are enough. Up to 12,000 items the kernel is solved exactly,
-    above with 4,000 landmarks (Nystroem; Rudi et al. 2017). Logits are T * f, with T fitted on leave-one-out scores of up to 512
+    above with 4,000 landmarks (Nystroem; Rudi et al. 2017). Logits are T * f, with T fitted on leave-one-out scores of up to 256
     items (out of the regression; the centre of the vectors and the mean still hold the item). `balanced` gives every class the same weight in sum.
     """
 
