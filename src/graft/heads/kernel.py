@@ -219,5 +219,5 @@ def _solve_on_landmarks(
 
 
 def _sample(n_items: int) -> IntArray:
-    """Up to 512 positions, evenly apart, so that classes in sorted data are all met."""
+    """Up to 256 positions, evenly apart, so that classes in sorted data are all met."""
     return np.linspace(0, n_items - 1, min(n_items, SCALED_ON)).astype(np.int64)

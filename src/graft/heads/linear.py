@@ -5,7 +5,7 @@ Legend: N items, D dims, R dims in which it is solved (N or D), E = R + 1 (the i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -29,6 +29,7 @@ CALIBRATED = 18.0  # the name weight that starts from the zero-shot classifier a
 SMALL = 10**6  # numbers (items x rank x classes) up to which everything is computed in float64, to a tight tolerance
 TIGHT, CLOSE, LOOSE = 1e-9, 1e-6, 2e-4  # how far the log loss an item is thought to be from its least at most
 MOST_STEPS = 500
+SMALL_FACTOR = 512  # rows up to which a product with the inverse takes half as long as substitution
 
 
 class LinearHead:
@@ -190,7 +191,7 @@ class _Problem:
         return found
 
     def _solve(self, c: float, start_EC: Float64Array, tolerance: float) -> Float64Array:
-        from scipy.linalg import cholesky, get_lapack_funcs
+        from scipy.linalg import cholesky
         from scipy.optimize import minimize
 
         penalty = (2.0 if self.n_classes == 2 else 1.0) / c
@@ -202,20 +203,18 @@ class _Problem:
         jitter = 1e-7 if self.small else 1e-5
         hessian_EE[np.diag_indices_from(hessian_EE)] += jitter * np.trace(hessian_EE) / len(hessian_EE)
         lower_EE = cholesky(hessian_EE.astype(dtype), lower=True, overwrite_a=True, check_finite=False)
-        inverse_EE, _ = get_lapack_funcs(("trtri",), (lower_EE,))[0](
-            lower_EE, lower=1
-        )  # products are faster than substitution
+        forth_by, back_by = _halves(lower_EE)
         enough = tolerance * float(self.weight_N.sum(dtype=np.float64))
         decrement = np.inf
 
         def back(u: Float64Array) -> Float64Array:
             u_EC = u.reshape(start_EC.shape).astype(dtype)
-            return np.asarray(inverse_EE.T @ u_EC, np.float64)
+            return np.asarray(back_by(u_EC), np.float64)
 
         def loss(u: Float64Array) -> tuple[float, Float64Array]:
             nonlocal decrement
             value, gradient_EC, _ = self._loss(back(u), penalty)
-            gradient = (inverse_EE @ gradient_EC.astype(dtype)).astype(np.float64).ravel()
+            gradient = forth_by(gradient_EC.astype(dtype)).astype(np.float64).ravel()
             decrement = float(gradient @ gradient) / 2  # about how far the value is from its least
             return value, gradient
 
@@ -247,3 +246,16 @@ class _Problem:
         gradient_EC[:-1] += penalty * w_EC[:-1]
         gradient_EC[-1] = p_NC.sum(axis=0, dtype=np.float64)
         return value + penalty / 2 * float((w_EC[:-1] ** 2).sum()), gradient_EC, max(curvature, 1e-6)
+
+
+def _halves(lower_EE: FloatArray) -> tuple[Callable[[FloatArray], FloatArray], Callable[[FloatArray], FloatArray]]:
+    """Products with the inverse of a triangular matrix and with that of its transpose: by the inverse itself where it is small, and quick."""
+    from scipy.linalg import get_lapack_funcs, solve_triangular
+
+    if len(lower_EE) <= SMALL_FACTOR:
+        inverse_EE, _ = get_lapack_funcs(("trtri",), (lower_EE,))[0](lower_EE, lower=1)
+        return (lambda b_EC: inverse_EE @ b_EC), (lambda b_EC: inverse_EE.T @ b_EC)
+    return (
+        lambda b_EC: solve_triangular(lower_EE, b_EC, lower=True, check_finite=False),
+        lambda b_EC: solve_triangular(lower_EE, b_EC, lower=True, trans="T", check_finite=False),
+    )
