@@ -71,7 +71,7 @@ def prepared(name: str) -> tuple[Dataset, Vectors, Task, Task]:
     with VectorCache.open() as cache:
         x_ND = encode(dataset.contents, encoder, cache=cache).vectors
         short, long = (
-            name_classes(encoder, [given.get(label, text) for label, text in named], cache=cache, seed=0)
+            name_classes(encoder, [given.get(label, text) for label, text in named], cache=cache)
             for given in ({}, SENTENCES.get(name, {}))
             for named in [list(zip(dataset.classes, dataset.class_descriptions(), strict=True))]
         )

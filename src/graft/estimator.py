@@ -100,7 +100,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             else self.random_state
         )
         self.selection_: Selection = select(
-            [Candidate(self.encoder or "", x_ND, self._task(X, seed))],
+            [Candidate(self.encoder or "", x_ND, self._task(X))],
             y_N,
             groups=None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1],
             strategies=self.strategies,
@@ -158,16 +158,16 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return encoder
         return _opened(self.encoder, "text" if all(isinstance(item, str) for item in items) else "image")
 
-    def _task(self, items: Any, seed: int) -> Task:
+    def _task(self, items: Any) -> Task:
         """The classes, with vectors of their names where an encoder can tell them."""
         if self.encoder is None:
             if self.class_texts is not None:
                 raise UsageError("class_texts need an encoder; with encoder=None there is nothing to read them.")
-            return Task(len(self.classes_), seed=seed)
+            return Task(len(self.classes_))
         given = self.class_texts or {}
         texts = [given.get(label) or class_text(str(label)) for label in self.classes_.tolist()]
         with VectorCache.open() as cache:
-            return name_classes(self._encoder(items), texts, cache=cache, seed=seed)
+            return name_classes(self._encoder(items), texts, cache=cache)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

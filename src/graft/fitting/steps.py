@@ -58,9 +58,7 @@ class Encoded:
     thumbnails_NS: NDArray[np.float32] | None = None
 
 
-def encode_items(
-    dataset: Dataset, partition: Partition, references: Sequence[str], *, strict: bool, seed: int
-) -> Encoded:
+def encode_items(dataset: Dataset, partition: Partition, references: Sequence[str], *, strict: bool) -> Encoded:
     """Encode the items once an encoder; what cannot be read is left out and listed among the data set's faults.
 
     Raises DataError when nothing is left to learn from, or with `strict` when any item cannot be read.
@@ -91,7 +89,7 @@ def encode_items(
                 encoder,
                 done.summary,
                 done.vectors[np.searchsorted(done.index, kept)],
-                name_classes(encoder, left.class_descriptions(), cache=cache, seed=seed),
+                name_classes(encoder, left.class_descriptions(), cache=cache),
             )
             for encoder, done in runs
         )

@@ -48,7 +48,6 @@ class Task:
     names_CD: FloatArray | None = field(default=None, repr=False)
     names_source: str = ""
     bridge: Bridge | None = field(default=None, repr=False)
-    seed: int = 0
 
     def only(self, codes: Sequence[int]) -> Task:
         """The task of telling these classes apart, in this order."""

@@ -22,18 +22,18 @@ from graft.store.cache import VectorCache
 from graft.strategies.frozen import Bridge, Task
 
 
-def name_classes(encoder: Encoder, class_texts: Sequence[str], *, cache: VectorCache | None, seed: int) -> Task:
+def name_classes(encoder: Encoder, class_texts: Sequence[str], *, cache: VectorCache | None) -> Task:
     """The task of telling `class_texts` (one a class, in the order of the codes) apart in the space of `encoder`."""
     info = encoder.info
     if info.modality == "text":
-        return Task(len(class_texts), names_CD=_encode(encoder, class_texts, cache), names_source="text", seed=seed)
+        return Task(len(class_texts), names_CD=_encode(encoder, class_texts, cache), names_source="text")
     other = open_encoder(info.reference, modality="text") if _is_joint(encoder) else None
     if other is not None:
-        return Task(len(class_texts), names_CD=_encode(other, class_texts, cache), names_source="joint", seed=seed)
+        return Task(len(class_texts), names_CD=_encode(other, class_texts, cache), names_source="joint")
     classifier = encoder.classifier()
     if classifier is None:
-        return Task(len(class_texts), seed=seed)
-    return _bridged(classifier, class_texts, cache, seed)
+        return Task(len(class_texts))
+    return _bridged(classifier, class_texts, cache)
 
 
 def _is_joint(encoder: Encoder) -> bool:
@@ -44,7 +44,7 @@ def _is_joint(encoder: Encoder) -> bool:
     return open_encoder(info.reference).info.modality == "joint"
 
 
-def _bridged(classifier: Classifier, class_texts: Sequence[str], cache: VectorCache | None, seed: int) -> Task:
+def _bridged(classifier: Classifier, class_texts: Sequence[str], cache: VectorCache | None) -> Task:
     """The class-name bridge; names it makes in the items' space are blends of the classifier's own class weights."""
     text = open_encoder(BUNDLED["text"])
     own_KT = _encode(text, classifier.names, cache)
@@ -52,7 +52,7 @@ def _bridged(classifier: Classifier, class_texts: Sequence[str], cache: VectorCa
     cosines_CK = asked_CT @ own_KT.T
     bridge = Bridge(classifier.weight, classifier.bias, cosines_CK)
     names_CD = synthesised_names(classifier.weight, cosines_CK).astype(np.float32)
-    return Task(len(class_texts), names_CD=names_CD, names_source="bridge", bridge=bridge, seed=seed)
+    return Task(len(class_texts), names_CD=names_CD, names_source="bridge", bridge=bridge)
 
 
 def _encode(encoder: Encoder, texts: Sequence[str], cache: VectorCache | None) -> NDArray[np.float32]:

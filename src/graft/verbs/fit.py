@@ -76,7 +76,7 @@ def fit(
         partition = before_encoding(dataset, split=split, test=fraction, shots=shots, seed=seed)
         used, partition = narrow(dataset, partition)
     with watch.part("encode"):
-        encoded = encode_items(used, partition, references, strict=strict, seed=seed)
+        encoded = encode_items(used, partition, references, strict=strict)
     with watch.part("select"):
         chosen = choose(
             encoded,
