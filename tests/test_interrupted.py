@@ -142,15 +142,18 @@ def test_two_fits_into_one_folder_and_one_cache(tmp_path: Path, data: Path) -> N
     assert {path.name for path in tmp_path.iterdir()} == {"p", "out", "cache"}
 
 
-@pytest.mark.parametrize("after", [0.6, 1.4])
+@pytest.mark.parametrize("after", [0.3, 0.6, 1.4])
 def test_ctrl_c_of_a_real_process(tmp_path: Path, data: Path, after: float) -> None:
     """Importing or fitting, whatever it is at: one object, no traceback, nothing left, and how to go on."""
     process = graft_fit(data, tmp_path / "out", tmp_path / "cache")
     time.sleep(after)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    if process.returncode == 0:
-        pytest.skip("the fit was over before it could be stopped")
-    assert (process.returncode, err) == (130, "")
+    if (tmp_path / "out").exists():  # it was over before it could be stopped; Python, leaving, then dies of the signal
+        assert process.returncode in (0, -signal.SIGINT) and "error" not in json.loads(out)
+        assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN
+        return
+    # Interrupted inside a compiled module's import, Python ends itself by the signal after our own exit: shells say 130 of either.
+    assert process.returncode in (130, -signal.SIGINT) and err == ""
     assert "give the same command again" in json.loads(out)["error"]["message"]
     assert {path.name for path in tmp_path.iterdir()} <= {"p", "cache"}
