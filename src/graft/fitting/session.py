@@ -8,7 +8,6 @@ import itertools
 import platform
 import re
 import shlex
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -84,22 +83,6 @@ def duration(text: str) -> float:
     if seconds <= 0:
         raise UsageError(f"--budget {text!r} is not a time. Write seconds, minutes or hours: 90s, 10m, 2h.")
     return seconds
-
-
-def import_ahead() -> None:
-    """Begin to import, in a thread, what choosing and reporting will need: two seconds that would otherwise come after the last vector."""
-
-    def run() -> None:
-        with contextlib.suppress(
-            Exception
-        ):  # a fault shows where the thing is needed; an interrupted process lets no thread begin
-            import scipy.linalg
-            import scipy.optimize
-            import sklearn.manifold
-
-            _ = scipy, sklearn
-
-    threading.Thread(target=run, name="graft-import").start()
 
 
 def environment() -> dict[str, str]:

@@ -51,7 +51,7 @@ def fit(
     from graft.data.partition import before_encoding, narrow
     from graft.data.read import check_trainable, read
     from graft.fitting.proof import prove, publish
-    from graft.fitting.session import Stopwatch, check_flags, command_line, free_folder, import_ahead
+    from graft.fitting.session import Stopwatch, check_flags, command_line, free_folder
     from graft.fitting.steps import choose, encode_items
 
     watch = Stopwatch(None if budget is None else str(budget))
@@ -76,7 +76,6 @@ def fit(
         partition = before_encoding(dataset, split=split, test=fraction, shots=shots, seed=seed)
         used, partition = narrow(dataset, partition)
     with watch.part("encode"):
-        import_ahead()
         encoded = encode_items(used, partition, references, strict=strict)
     with watch.part("select"):
         chosen = choose(
