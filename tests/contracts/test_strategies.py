@@ -56,7 +56,7 @@ def test_the_path_has_a_head_for_each_setting_in_order(strategy: Strategy) -> No
     assert len(heads) == len(settings)
     for head, setting in zip(heads, settings, strict=True):
         (alone,) = strategy.fit_path(x_ND, y_N, task, [setting])
-        np.testing.assert_allclose(alone.logits(x_ND), head.logits(x_ND), rtol=5e-2, atol=0.1)
+        np.testing.assert_allclose(alone.logits(x_ND), head.logits(x_ND), rtol=1e-2, atol=2e-2)
 
 
 def test_every_head_tells_easy_classes_apart(strategy: Strategy) -> None:

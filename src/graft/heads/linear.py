@@ -120,7 +120,7 @@ def fit_path(
 ) -> list[LinearHead]:
     """One `LinearHead` for each c, in the order given, solved from the strongest penalty to the weakest, each from the last.
 
-    A small problem is solved to 1e-9 of log loss an item, a large one, or a path of small ones, to 1e-6; a path of several large ones, from which one will be
+    Small problems are solved to 1e-9 of log loss an item, a large one to 1e-6; a path of several large ones, from which one will be
     picked, to 2e-4, which the scores cannot see (at most .001 of accuracy on Banking77 and CIFAR-10) and takes a third of the time.
     How far it still is to the least is estimated from the gradient: at c = 1 it was up to 6 times the estimate, at 10 up to 20 times.
     """
@@ -134,8 +134,7 @@ def fit_path(
         offset_NC = pull * prior.cosines(x_ND)[:, present_C]
     weight_N = item_weights(inner_N, balanced=balanced)
     problem = _Problem(normaliser(x_ND), inner_N, weight_N, offset_NC)
-    single = len(cs) == 1
-    tolerance = (TIGHT if single else CLOSE) if problem.small else (CLOSE if single else LOOSE)
+    tolerance = TIGHT if problem.small else CLOSE if len(cs) == 1 else LOOSE
     heads: dict[float, LinearHead] = {}
     for c, (coef_CD, intercept_C) in zip(sorted(set(cs)), problem.path(sorted(set(cs)), tolerance), strict=True):
         head = LinearHead(c=c, names_CD=names_CD, name_weight=name_weight, balanced=balanced)
