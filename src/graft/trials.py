@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.heads.base import IntArray
+from graft.metrics.classify import macro_f1
 from graft.settings import threads
 from graft.strategies.frozen import Settings, Strategy, Task
 
@@ -139,10 +140,10 @@ def score(
     """
     if known_V is None or not known_V.any():
         known_V = np.ones(len(y_V), bool)
-    n_settings, n_items, n_classes = logits_SVC.shape
+    n_settings, n_items, _ = logits_SVC.shape
     guess_SV = logits_SVC.argmax(axis=2)
     accuracy_S = (guess_SV == y_V).mean(axis=1)
-    macro_f1_S = np.array([_macro_f1(guess_V, y_V, n_classes) for guess_V in guess_SV])
+    macro_f1_S = np.array([macro_f1(np.asarray(y_V, np.int64), guess_V) for guess_V in guess_SV])
     shifted_SVC = logits_SVC - logits_SVC.max(axis=2, keepdims=True)
     true_SV = shifted_SVC[:, np.arange(n_items), y_V]
     log_loss_ST = np.empty((n_settings, len(TEMPERATURES)))
@@ -150,13 +151,6 @@ def score(
         total_SV = np.exp(shifted_SVC[:, known_V] / temperature).sum(axis=2)
         log_loss_ST[:, t] = (np.log(total_SV) - true_SV[:, known_V] / temperature).mean(axis=1)
     return accuracy_S, macro_f1_S, log_loss_ST
-
-
-def _macro_f1(guess_V: IntArray, y_V: IntArray, n_classes: int) -> float:
-    """Mean F1 over the classes that occur in the fold's labels or guesses, as scikit-learn counts them."""
-    hit_C = np.bincount(y_V[guess_V == y_V], minlength=n_classes)
-    both_C = np.bincount(y_V, minlength=n_classes) + np.bincount(guess_V, minlength=n_classes)
-    return float(np.mean(2 * hit_C[both_C > 0] / both_C[both_C > 0]))
 
 
 def cross_fitted(raw: FoldScores, n_folds: int, metric: str) -> tuple[dict[str, Floats], int]:
