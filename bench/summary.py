@@ -27,8 +27,7 @@ SHORT = """\
 - Texts were to be at least 3.5 times as fast as SentenceTransformer, photos at least 6 times as fast as a plain loop. On this processor, which computes
   no half precision, they are not: texts already run at two thirds of its f32 limit, and the rest of the way is half precision's. Photos of 1,920 pixels wait
   for the JPEG decoder besides; decoding them smaller still would cost more fidelity than the gate allows.
-- Where encoding takes a minute or more, the whole was to take at most 1.25 times as long: CIFAR-10 in the table above takes more. What comes after its
-  last vector is mostly the exact kernel probe on folds of 8,000 pictures, which also wins there, and the search for near duplicates.
+- Where encoding takes a minute or more, the whole was to take at most 1.25 times as long: CIFAR-10 in the table above takes more.
 """
 
 

@@ -31,7 +31,7 @@ from graft.strategies.frozen import Task
 from graft.strategies.naming import name_classes
 
 WORTH_COMPARING = (
-    0.05  # share of training items in groups; with fewer, random folds could not flatter by more than half a point
+    0.05  # share of training items in groups; with fewer, random folds can give away no more than that share
 )
 MOST_GROUPS, MOST_MEMBERS, MOST_LEAKS = 20, 10, 50
 THUMBNAILS = "pixels:8"  # looked at for near duplicates besides the vectors; a tenth of the encoding's cost
