@@ -24,6 +24,10 @@ or on a processor that computes in half precision: none was at hand.
 SHORT = """\
 ## What fell short of its aim
 
+- The server was to answer 10,000 vector queries a second, one a request, on two cores with the load generator beside it. These two share one
+  core: a bare server that answers a constant takes a third to a half of the time, and the search of 200,000 vectors most of the rest.
+- Queries learned from 50 pictures a label were to reach .98 accuracy@5 on Tiny-ImageNet; they reach .97.
+
 - Texts were to be at least 3.5 times as fast as SentenceTransformer, photos at least 6 times as fast as a plain loop. On this processor, which computes
   no half precision, they are not: texts already run at two thirds of its f32 limit, and the rest of the way is half precision's. Photos of 1,920 pixels wait
   for the JPEG decoder besides; decoding them smaller still would cost more fidelity than the gate allows.
@@ -33,7 +37,15 @@ SHORT = """\
 
 def main() -> None:
     parts = [HEAD]
-    for name, write in (("accuracy", accuracy), ("encode", encode), ("fit", fit)):
+    for name, write in (
+        ("accuracy", accuracy),
+        ("encode", encode),
+        ("fit", fit),
+        ("retrieval", retrieval),
+        ("bridges", bridges),
+        ("search", search),
+        ("serve", serve),
+    ):
         path = RESULTS / f"{name}.json"
         if path.is_file():
             parts.append(write(json.loads(path.read_text(encoding="utf-8"))))
@@ -141,6 +153,122 @@ def fit(found: Mapping[str, Any]) -> str:
         + table(["data", "items", "run", "whole", "encoding", "after the last vector", "whole / encoding"], rows)
         + "\n"
         + table(["door", "seconds (range)"], doors)
+    )
+
+
+def ends(interval: Mapping[str, Any], signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    return f"{interval['value']:{sign}.3f} ({interval['low']:{sign}.3f} to {interval['high']:{sign}.3f})"
+
+
+def retrieval(found: Mapping[str, Any]) -> str:
+    judged = found["scifact"]
+    rows = [
+        [
+            way["name"],
+            ends(way["metrics"]["ndcg@10"]),
+            ends(way["metrics"]["recall@100"]),
+            ends(way["gain"], signed=True) if way["gain"] else "",
+        ]
+        for way in judged["ways"]
+    ]
+    kinds = list(found["matches"][0]["shares"])
+    matches = [
+        [one["collection"], *(f"{100 * one['shares'][kind]:.0f} %" for kind in kinds)] for one in found["matches"]
+    ]
+    return (
+        f"## Search by words\n\n`bench/retrieval.py`, {found['date']}, {found['processor']}.\n\nSciFact, {judged['items']:,} abstracts, "
+        f"{judged['queries']} test claims, `minilm`; settings are chosen on the training claims. Intervals are over queries.\n\n"
+        + table(["way", "nDCG@10", "recall@100", "gain in nDCG@10 over plain"], rows)
+        + "\nWhat goes wrong: eleven of the worst claims were read. In seven the judged abstract is about something else and tells the claim in passing "
+        "(aspirin and PGE2 in a paper on melanoma), which one vector of the whole does not show; in four, abstracts that nobody judged are as "
+        "near or nearer.\n\n"
+        f"STS-B, test part, `minilm`: Spearman {ends(found['stsb'])} over {found['stsb']['n']:,} pairs.\n\n"
+        'Share of questions that find a match ("nothing matches" is the answer to the others). Those of a collection\'s own kind have an answer there; '
+        "the others have none or next to none.\n\n" + table(["collection", *kinds], matches)
+    )
+
+
+def bridges(found: Mapping[str, Any]) -> str:
+    flickr = [
+        [name, *(ends(row[f"recall@{k}"]) for k in (1, 5, 10))] for name, row in found["flickr"]["recalls"].items()
+    ]
+    tiny = [[name, ends(row["accuracy@5"]), str(row["below_.8"])] for name, row in found["tiny"]["rows"].items()]
+    gain = found["flickr"]["paired_gain_over_ridge"]
+    return (
+        "## Words find pictures\n\n`bench/bridges.py`. Flickr8k, 700 photos to learn from, text to image among 300 others, mean over five splits (t interval; "
+        "the splits share photos, so it is too narrow). Settings are chosen inside the 700; the constants behind them were set by cross-validation inside the "
+        "700 of split 0.\n\n"
+        + table(["bridge", "recall@1", "recall@5", "recall@10"], flickr)
+        + f"\nThe chosen bridge over ridge, mean of the three: {ends(gain, signed=True)}, paired over the splits.\n\n"
+        "Tiny-ImageNet, 200 labels as queries on all 10,000 validation pictures, bundled encoders; accuracy@5 with intervals over labels. These labels are "
+        "among ImageNet's, which flatters, and spelling and sharpness of the class names were chosen on this part and on Flickr8k. The lower half is learned "
+        "from 50 training pictures a label.\n\n" + table(["queries", "accuracy@5", "labels below .8"], tiny)
+    )
+
+
+def search(found: Mapping[str, Any]) -> str:
+    changes = []
+    for dims in (64, 384):
+        row = found[f"changes_{dims}"]
+        for name in ("make", "add 1 %", "delete 1 %", "1 % again, unchanged", "open"):
+            changes.append([f"200,000 x {dims}", name, f"{row[name]['seconds']:.2f}", f"{row[name]['processor']:.2f}"])
+    rivals = [
+        [
+            f"{r['set']}, {r['items']:,} x {r['dims']}", r["name"], f"{r['build_s']:.1f}", str(r["mib"]), f"{r['recall']:.3f}",
+            f"{r['single']:,}", f"{r['batched']:,}", r["deletes"],
+        ]
+        for r in found["rivals"]
+    ]  # fmt: skip
+    memory, over = found["memory"], found["overhead"]
+    return (
+        f"## Indexes\n\n`bench/search.py`, {found['date']}, {machine(found['machine'])}, load at the start {found['load']}. Making an index and changing "
+        "it, from a table of vectors, in seconds:\n\n"
+        + table(["index", "what", "seconds", "of processor"], changes)
+        + f"\nThe exact index takes {memory['ratio']:.2f} times its vectors at the peak of opening it ({memory['vectors_mib']} MiB). A single query costs "
+        f"{over['single_us']:.0f} µs above the raw FAISS index, a batch {100 * over['batch_share']:+.0f} %.\n\n"
+        "Beside graphs, at about equal recall@10 of single vectors, queries a second on one thread:\n\n"
+        + table(["vectors", "index", "build, s", "MiB", "recall@10", "single", "batched", "deletes"], rivals)
+    )
+
+
+def serve(found: Mapping[str, Any]) -> str:
+    rows = []
+    for form, row in found["vectors"]["forms"].items():
+        ours, bare = row["graft"], row["ceiling"]
+        rows.append([
+            form, f"{row['queries_s']:,.0f}", f"{ours['p50_ms']:.1f} / {ours['p99_ms']:.1f}", f"{ours['cpu_us']:.0f}",
+            f"{bare['requests_s']:,.0f}", f"{bare['cpu_us']:.0f}", f"{row['of_ceiling']:.2f}",
+        ])  # fmt: skip
+    load, texts = found["vectors"]["open_loop"], found["texts"]
+    words = [
+        [
+            name,
+            f"{one['rate']:.0f}/s",
+            f"{one['achieved']:.0f}/s",
+            f"{one['p50_ms']:.0f} / {one['p99_ms']:.0f}",
+            str(one["errors"]),
+        ]
+        for name, one in texts.items()
+    ]
+    return (
+        f"## Serving\n\n`bench/serve.py`, {machine(found['environment'])} that share one core, load before {found['load_before']:.1f}. Loopback, `wrk` with "
+        f"32 connections on the same core; {found['vectors']['items']:,} x {found['vectors']['dim']} vectors, recall@10 {ends(load['recall'])}. "
+        "The ceiling is a bare granian handler that answers a constant, in the same run.\n\n"
+        + table(
+            [
+                "form",
+                "queries/s",
+                "p50 / p99, ms",
+                "µs of processor a request",
+                "ceiling, requests/s",
+                "its µs",
+                "share of ceiling",
+            ],
+            rows,
+        )
+        + "\nTexts in, open loop, latency from when a request was due:\n\n"
+        + table(["texts", "asked for", "achieved", "p50 / p99, ms", "errors"], words)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from graft.cli import VERBS, Parameter, parameters, verb
+from graft.cli import Parameter, every_verb, parameters, verb
 
 DOCS = Path(__file__).parent
 START, END = "<!-- options: written by docs/generate.py -->", "<!-- end of options -->"
@@ -22,7 +22,7 @@ def option_table(name: str) -> str:
 
 
 def page(name: str) -> Path:
-    return DOCS / f"{name}.md"
+    return DOCS / f"{name.replace(' ', '-')}.md"
 
 
 def current(name: str) -> str:
@@ -59,5 +59,5 @@ def _default(parameter: Parameter) -> str:
 
 
 if __name__ == "__main__":
-    for name in VERBS:
+    for name in every_verb():
         page(name).write_text(current(name), encoding="utf-8")

@@ -24,12 +24,13 @@ ALL_FILES = [
 ROWS = (
     {"errors", "results", "settings"},
     {"data", "encoders", "heads", "store", "metrics"},
-    {"encoding", "trainers", "artifact", "reports"},
+    {"encoding", "trainers", "artifact", "reports", "listings"},
     {"strategies", "retrieval", "recommenders"},
-    {"selection", "diagnostics", "opened"},
+    {"selection", "diagnostics", "judging", "opened"},
     {"fitting"},
     {"verbs", "estimator"},
-    {"server", "tables"},
+    {"server"},
+    {"tables"},
     {"cli"},
 )
 ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}

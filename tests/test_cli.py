@@ -57,9 +57,9 @@ def test_help_lists_every_verb(graft: Graft) -> None:
     assert all(f"\n  {name}" in out for name in cli.VERBS)
 
 
-@pytest.mark.parametrize("name", cli.VERBS)
+@pytest.mark.parametrize("name", cli.every_verb())
 def test_help_of_a_verb_has_all_its_flags(graft: Graft, name: str) -> None:
-    code, out, _ = graft(name, "--help")
+    code, out, _ = graft(*name.split(), "--help")
     known = cli.parameters(cli.verb(name))
     assert code == 0
     assert all(p.flag in out for p in known)
@@ -69,7 +69,7 @@ def test_help_of_a_verb_has_all_its_flags(graft: Graft, name: str) -> None:
     assert "--json" in out and "--debug" in out and "Raises" not in out
 
 
-@pytest.mark.parametrize("name", cli.VERBS)
+@pytest.mark.parametrize("name", cli.every_verb())
 def test_every_parameter_is_explained(name: str) -> None:
     assert all(p.help.endswith(".") for p in cli.parameters(cli.verb(name)))
 
@@ -77,10 +77,20 @@ def test_every_parameter_is_explained(name: str) -> None:
 def test_every_verb_is_on_the_list() -> None:
     folder = Path(cli.__file__).parent / "verbs"
     verbs = {p.stem for p in folder.glob("*.py") if f"\ndef {p.stem}(" in p.read_text()}
-    assert verbs == set(cli.VERBS)
+    assert verbs | set(cli.GROUPS) | {"serve"} == set(cli.VERBS)
 
 
-@pytest.mark.parametrize("name", cli.VERBS)
+@pytest.mark.parametrize("first", cli.GROUPS)
+def test_a_group_of_verbs_tells_its_second_words(graft: Graft, first: str) -> None:
+    code, out, _ = graft(first, "--help")
+    assert code == 0
+    assert all(f"\n  {word}" in out for word in cli.GROUPS[first])
+    code, _, err = graft(first, "nonsense")
+    assert code == 2
+    assert "'nonsense' is not known" in err and cli.GROUPS[first][0] in err
+
+
+@pytest.mark.parametrize("name", cli.every_verb())
 def test_the_pages_of_the_verbs_are_current(name: str) -> None:
     generator = runpy.run_path(str(DOCS / "generate.py"))
     assert generator["page"](name).read_text() == generator["current"](name), "run `make docs`"

@@ -29,7 +29,7 @@ NURSERY = """
     import json, os, random, shutil, signal, sys, time
     from pathlib import Path
     from graft import cli
-    import graft.fitting.steps, graft.fitting.proof, graft.encoders.open, graft.encoders.runtime, graft.opened, graft.reports.build, graft.tables
+    import graft.fitting.steps, graft.fitting.proof, graft.encoders.open, graft.encoders.runtime, graft.opened, graft.reports.build, graft.tables.render
     import graft.selection
     import PIL.Image, PIL.PngImagePlugin, openvino, scipy.optimize, sklearn.manifold, sklearn.neighbors, torch, jinja2
 
@@ -119,8 +119,12 @@ def test_killed_at_any_moment(tmp_path: Path, data: Path) -> None:
     shutil.rmtree(tmp_path / "killed")
 
 
-def graft_fit(data: Path, out: Path, cache: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "graft.cli", "fit", str(data), "--encoder", "pixels", "--strategies", "prototypes"]
+MAIN = "import sys; from pathlib import Path; from graft import cli; Path(sys.argv[1]).touch(); sys.exit(cli.main(sys.argv[2:]))"
+
+
+def graft_fit(data: Path, out: Path, cache: Path, ready: str = os.devnull) -> subprocess.Popen[str]:
+    """A fit in a process of its own, which touches `ready` when it has come to our code: what happens before is Python's."""
+    command = [sys.executable, "-c", MAIN, ready, "fit", str(data), "--encoder", "pixels", "--strategies", "prototypes"]
     return subprocess.Popen(
         [*command, "--out", str(out), "--json"],
         stdout=subprocess.PIPE,
@@ -145,8 +149,11 @@ def test_two_fits_into_one_folder_and_one_cache(tmp_path: Path, data: Path) -> N
 @pytest.mark.parametrize("after", [0.3, 0.6, 1.4])
 def test_ctrl_c_of_a_real_process(tmp_path: Path, data: Path, after: float) -> None:
     """Importing or fitting, whatever it is at: one object, no traceback, nothing left, and how to go on."""
-    process = graft_fit(data, tmp_path / "out", tmp_path / "cache")
-    time.sleep(after)
+    ready = tmp_path / "ready"
+    process = graft_fit(data, tmp_path / "out", tmp_path / "cache", str(ready))
+    while not ready.exists():
+        time.sleep(0.01)
+    time.sleep(after - 0.2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     if (tmp_path / "out").exists():  # it was over before it could be stopped; Python, leaving, then dies of the signal
@@ -156,4 +163,4 @@ def test_ctrl_c_of_a_real_process(tmp_path: Path, data: Path, after: float) -> N
     # Interrupted inside a compiled module's import, Python ends itself by the signal after our own exit: shells say 130 of either.
     assert process.returncode in (130, -signal.SIGINT) and err == ""
     assert "give the same command again" in json.loads(out)["error"]["message"]
-    assert {path.name for path in tmp_path.iterdir()} <= {"p", "cache"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"p", "cache", "ready"}

@@ -5,6 +5,8 @@
     result = graft.fit("photos/")            # one folder a class, a zip, a table, or data:NAME
     model = graft.load("graft-out/photos")
     model.predict(["new.jpg"])
+    graft.index("photos/", out="found")      # labels or not
+    graft.open_index("found").search("a red boat").hits
 
 Names are imported when they are first used, so that `import graft` costs next to nothing.
 """
@@ -17,21 +19,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graft.estimator import TransferClassifier
     from graft.opened import load, open_encoder
+    from graft.retrieval.opened import open_index
     from graft.verbs.encode import encode
     from graft.verbs.fit import fit
+    from graft.verbs.index import index
     from graft.verbs.predict import predict
+    from graft.verbs.search import search
 
     __version__: str
 
-__all__ = ["TransferClassifier", "__version__", "encode", "fit", "load", "open_encoder", "predict"]
+__all__ = [
+    "TransferClassifier",
+    "__version__",
+    "encode",
+    "fit",
+    "index",
+    "load",
+    "open_encoder",
+    "open_index",
+    "predict",
+    "search",
+]
 
 _HOMES = {
     "TransferClassifier": "graft.estimator",
     "encode": "graft.verbs.encode",
     "fit": "graft.verbs.fit",
+    "index": "graft.verbs.index",
     "load": "graft.opened",
     "open_encoder": "graft.opened",
+    "open_index": "graft.retrieval.opened",
     "predict": "graft.verbs.predict",
+    "search": "graft.verbs.search",
 }
 
 

@@ -29,17 +29,36 @@ from graft import settings
 from graft.errors import GraftError, MissingError, StorageError, UsageError, unknown
 from graft.results import Fault, to_json
 
-VERBS = ("fit", "predict", "show", "encode", "cache", "doctor", "demo")
+VERBS = (
+    "fit",
+    "predict",
+    "index",
+    "search",
+    "serve",
+    "bridge",
+    "diagnose",
+    "bench",
+    "show",
+    "encode",
+    "cache",
+    "doctor",
+    "demo",
+)
+GROUPS = {"bridge": ("fit",), "diagnose": ("space",), "bench": ("serve",)}  # verbs of two words
+HOMES = {"serve": "graft.server.run", "bench serve": "graft.server.load"}  # the rest is in graft.verbs
 FAULTS_SHOWN = 20
 INTERRUPTED = 130
 
 OVERVIEW = """\
 Graft takes a pretrained model the rest of the way: from a pile of images or texts and a few labels
-to a classifier you can trust, with the evidence for every choice.
+to a classifier you can trust or a search engine, with the evidence for every choice.
 
   graft demo                           see it work, offline, on data that comes with it
   graft fit photos/ --out birds        one folder a class (or a .zip, .csv, .tsv, .jsonl, .parquet)
   graft predict birds new.jpg          what is it, and how sure
+  graft index photos/ --out found      any pictures or texts, labels or not; run again, it is updated
+  graft search found "a red boat"      words, --image FILE, --like ID: what is there
+  graft serve found birds              both in a browser, and over HTTP
   graft show birds                     what was chosen, and how good it was measured to be
   graft encode texts.csv --out v.npy   the vectors alone
 
@@ -68,9 +87,18 @@ class Parameter:
 
 
 def verb(name: str) -> Callable[..., Any]:
-    """The function behind `graft NAME`; the module that holds it imports nothing heavy."""
-    function: Callable[..., Any] = getattr(importlib.import_module(f"graft.verbs.{name}"), name)
+    """The function behind `graft NAME` (of two words for a verb of a group); the module that holds it imports nothing heavy."""
+    first, _, second = name.partition(" ")
+    module = importlib.import_module(HOMES.get(name, f"graft.verbs.{first}"))
+    function: Callable[..., Any] = getattr(module, second or first)
     return function
+
+
+def every_verb() -> list[str]:
+    """All verbs as they are typed, those of groups in two words."""
+    return [
+        full for name in VERBS for full in ([f"{name} {word}" for word in GROUPS[name]] if name in GROUPS else [name])
+    ]
 
 
 def parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
@@ -136,7 +164,7 @@ def _command(name: str) -> click.Command:
     text = (inspect.getdoc(function) or "").split("\n\n")
     arguments = [f"  {p.flag}  {p.help}" for p in known if p.positional]
     return click.Command(
-        name,
+        name.split()[-1],
         callback=call,
         help="\n\n".join([text[0], "\b\n" + "\n".join(arguments)] if arguments else text[:1]),
         short_help=text[0].split("\n")[0],
@@ -156,6 +184,8 @@ class _Verbs(click.Group):
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name in GROUPS:
+            return _Subverbs(cmd_name)
         return _command(cmd_name) if cmd_name in VERBS else None
 
     def resolve_command(
@@ -163,6 +193,29 @@ class _Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in VERBS and not args[0].startswith("-"):
             raise click.UsageError(unknown("verb", args[0], VERBS), ctx)
+        return super().resolve_command(ctx, args)
+
+
+class _Subverbs(click.Group):
+    """The second words of a verb's group."""
+
+    def __init__(self, first: str) -> None:
+        module = importlib.import_module(HOMES.get(f"{first} {GROUPS[first][0]}", f"graft.verbs.{first}"))
+        text = (module.__doc__ or "").split("\n\n")[0]
+        super().__init__(first, help=text, short_help=text, no_args_is_help=False)
+        self.first = first
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(GROUPS[self.first])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        return _command(f"{self.first} {cmd_name}") if cmd_name in GROUPS[self.first] else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in GROUPS[self.first] and not args[0].startswith("-"):
+            raise click.UsageError(unknown(f"{self.first}:", args[0], GROUPS[self.first]), ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -219,7 +272,7 @@ def _run(function: Callable[..., Any], arguments: Mapping[str, Any], *, as_json:
         if as_json:
             tree = to_json(result)
             return _write(json.dumps({"results": tree} if isinstance(tree, list) else tree) + "\n")
-        from graft.tables import render
+        from graft.tables.render import render
 
         return _write(render(result, terminal=sys.stdout.isatty()))
     except BrokenPipeError:

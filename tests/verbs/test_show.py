@@ -10,7 +10,8 @@ import pytest
 
 from graft.artifact import Manifest
 from graft.errors import MissingError, ModelError
-from graft.results import SCHEMA, FitResult, to_json
+from graft.results import SCHEMA, FitResult, IndexResult, to_json
+from graft.verbs.index import index
 from graft.verbs.show import show
 
 ENCODER = {"reference": "minilm", "fingerprint": "f", "space": "s", "dim": 4, "modality": "text"}
@@ -73,6 +74,18 @@ def test_a_model_is_shown_from_its_folder(model: Path) -> None:
 def test_what_is_no_result_is_refused(tmp_path: Path, tree: Any) -> None:
     with pytest.raises(ModelError, match=r"result\.json is not a result"):
         show(written(tmp_path, tree))
+
+
+def test_an_index_is_shown_from_its_folder(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = {"id": ["a", "b"], "price": [1.5, 2.0], "vector": [[1.0, 0.0], [0.0, 1.0]]}
+    pq.write_table(pa.table(table), tmp_path / "v.parquet")
+    index(tmp_path / "v.parquet", out=tmp_path / "found")
+    shown = show(tmp_path / "found")
+    assert isinstance(shown, IndexResult)
+    assert (shown.items, shown.version, dict(shown.columns)) == (2, 1, {"price": "double"})
 
 
 def test_a_newer_result_is_refused(tmp_path: Path) -> None:

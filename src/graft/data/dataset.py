@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,20 @@ class ImageSource:
 Content = str | ImageSource
 
 
+def source_name(content: Content) -> str:
+    """How a content is kept in an index: a text as it is, a picture as its absolute path, with `::member` inside an archive."""
+    if isinstance(content, str):
+        return content
+    path = str(content.path.expanduser().absolute())
+    return path if content.member is None else f"{path}::{content.member}"
+
+
+def source_of(name: str) -> ImageSource:
+    """The picture that `source_name` named."""
+    path, separator, member = name.rpartition("::")
+    return ImageSource(Path(path), member) if separator else ImageSource(Path(name))
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Items as read. Arrays and tuples are parallel, one entry an item; N items, C classes.
@@ -63,6 +78,7 @@ class Dataset:
     columns: Mapping[str, str] = field(default_factory=dict)  # role -> column, with what was guessed beside
     source: str = ""  # as given
     sha256: str | None = None  # of a single-file source, or of a named set's files
+    payload: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # further columns of a named set, for search
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -78,6 +94,7 @@ class Dataset:
             test_mask=None if self.test_mask is None else self.test_mask[index],
             groups=None if self.groups is None else self.groups[index],
             times=None if self.times is None else self.times[index],
+            payload={name: [values[i] for i in chosen] for name, values in self.payload.items()},
         )
 
     def class_descriptions(self) -> tuple[str, ...]:

@@ -274,9 +274,12 @@ def _digit_texts() -> dict[str, str]:
 
 def _streamcatalogue(folder: Path) -> Dataset:
     items = Items("text", columns={"content": "description", "label": "category"})
-    for number, (text, label) in _cells(folder / "streamcatalogue.csv", (2, 3), header=True):
+    payload: dict[str, list[str | int]] = {"title": [], "year": [], "minutes": []}
+    for number, (title, text, label, year, minutes) in _cells(folder / "streamcatalogue.csv", range(1, 6), header=True):
         items.add(str(number), text, label)
-    return assemble(items, name="", kind="", source="")
+        for name, value in (("title", title), ("year", int(year)), ("minutes", int(minutes))):
+            payload[name].append(value)
+    return replace(assemble(items, name="", kind="", source=""), payload=payload)
 
 
 def _at(base: str, checksums: Mapping[str, str]) -> dict[str, tuple[str, str]]:

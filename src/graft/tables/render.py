@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from graft.results import DataSummary, EncoderSummary, Fault, FitResult, Interval, StrategyResult
+from graft.results import DataSummary, EncoderSummary, FitResult, StrategyResult
+from graft.tables import search, serving
+from graft.tables.parts import ends, faults, heading, interval, line, plain_table, signed, size
 
 if TYPE_CHECKING:
     from graft.artifact import Manifest
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from graft.verbs.encode import Encoding
 
 ROWS_SHOWN = 50
-FAULTS_SHOWN = 20
 PIPE_WIDTH = 140  # columns where there is no terminal to ask
 STATUS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "missing": ("missing", "red")}
 METRICS = {"accuracy": "accuracy", "macro_f1": "macro F1", "log_loss": "log loss", "ece": "calibration error"}
@@ -44,14 +45,14 @@ def render(result: Any, *, terminal: bool) -> str:
 
 
 def _fit(result: FitResult) -> RenderableType:
-    parts: list[RenderableType] = [_heading(f"{result.name}: {result.chosen}"), Text(result.why), Text("")]
+    parts: list[RenderableType] = [heading(f"{result.name}: {result.chosen}"), Text(result.why), Text("")]
     if result.test:
         parts += [_metrics(result.test, "on the test items"), Text("")]
     parts.append(_ladder(result))
     parts += [Text(""), *_data(result.data)]
     if result.suspects:
         parts.append(Text(f"Labels in doubt: {len(result.suspects)}, shown in the report."))
-    parts += _faults(result.data.faults)
+    parts += faults(result.data.faults)
     if result.out:
         total = sum(result.seconds.values())
         parts += [
@@ -64,15 +65,15 @@ def _fit(result: FitResult) -> RenderableType:
 
 def _ladder(result: FitResult) -> Table:
     label = METRICS.get(result.metric, result.metric)
-    table = _table("strategy", f"{label}, cross-validated", "against the chosen", "seconds", "")
+    table = plain_table("strategy", f"{label}, cross-validated", "against the chosen", "seconds", "")
     several = len(result.encoders) > 1
     for strategy in result.strategies:
         chosen = strategy is result.chosen_result
         name = f"{strategy.name} · {strategy.encoder}" if several else strategy.name
         table.add_row(
             name,
-            _interval(strategy.metrics.get(result.metric)),
-            "" if chosen else _signed(strategy.versus_chosen),
+            interval(strategy.metrics.get(result.metric)),
+            "" if chosen else signed(strategy.versus_chosen),
             f"{strategy.seconds:.2f}" if strategy.status == "measured" else "",
             "chosen" if chosen else _status(strategy),
             style="bold" if chosen else None,
@@ -95,22 +96,22 @@ def _data(data: DataSummary) -> list[Text]:
         lines.append(f"Duplicates: {doubles.exact} exact, {doubles.near} near{leaked}.")
     if data.unlabelled:
         lines.append(f"Without a label: {data.unlabelled:,}.")
-    return [Text(_line(line, 1000)) for line in lines]
+    return [Text(line(text, 1000)) for text in lines]
 
 
 def _manifest(manifest: Manifest) -> RenderableType:
     data = manifest.data
-    facts = _table("", "")
+    facts = plain_table("", "")
     facts.show_header = False
     facts.add_row("sorts", f"{manifest.encoder.modality}s into {len(manifest.classes)} classes")
-    facts.add_row("classes", _line(", ".join(manifest.classes), 400))
+    facts.add_row("classes", line(", ".join(manifest.classes), 400))
     facts.add_row("strategy", manifest.strategy)
     facts.add_row("encoder", _encoder(manifest.encoder))
-    facts.add_row("fitted on", f"{data.train:,} items of {_line(data.name, 60)}")
+    facts.add_row("fitted on", f"{data.train:,} items of {line(data.name, 60)}")
     if manifest.abstention:
         facts.add_row("unsure", f"below a probability of {manifest.abstention.threshold:.3f}")
     facts.add_row("made", f"{manifest.created} by graft {manifest.graft}")
-    parts: list[RenderableType] = [_heading(f"{manifest.name}: a model"), facts]
+    parts: list[RenderableType] = [heading(f"{manifest.name}: a model"), facts]
     if manifest.metrics:
         tested = manifest.measured_on == "test"
         where, counted = ("on the test items", "n") if tested else ("cross-validated", "folds")
@@ -119,23 +120,23 @@ def _manifest(manifest: Manifest) -> RenderableType:
 
 
 def _predictions(result: Predictions) -> RenderableType:
-    table = _table("item", "label", "probability", "then")
+    table = plain_table("item", "label", "probability", "then")
     for prediction in result.predictions[:ROWS_SHOWN]:
-        then = ", ".join(f"{_line(label, 40)} {p:.2f}" for label, p in prediction.top[1:])
+        then = ", ".join(f"{line(label, 40)} {p:.2f}" for label, p in prediction.top[1:])
         label = (
             Text("unsure", style="yellow")
             if prediction.label is None
-            else Text(_line(prediction.label, 60), style="bold")
+            else Text(line(prediction.label, 60), style="bold")
         )
         if prediction.label is None:
-            then = ", ".join(filter(None, [f"{_line(prediction.top[0][0], 40)} {prediction.top[0][1]:.2f}", then]))
-        table.add_row(_line(prediction.item, 80), label, f"{prediction.probability:.2f}", then)
+            then = ", ".join(filter(None, [f"{line(prediction.top[0][0], 40)} {prediction.top[0][1]:.2f}", then]))
+        table.add_row(line(prediction.item, 80), label, f"{prediction.probability:.2f}", then)
     parts: list[RenderableType] = [table]
     if result.out:
         parts = [Text(f"{len(result):,} answers written to {result.out}.")]
     elif len(result) > ROWS_SHOWN:
         parts.append(Text(f"... and {len(result) - ROWS_SHOWN:,} more: --out FILE.csv writes all, --json prints them."))
-    return Group(*parts, *_faults(result.faults))
+    return Group(*parts, *faults(result.faults))
 
 
 def _encoding(result: Encoding) -> RenderableType:
@@ -145,30 +146,30 @@ def _encoding(result: Encoding) -> RenderableType:
             f"Encoder: {_encoder(result.encoder)}. {result.encoder.cached:,} came from the cache. {result.seconds:.1f} s."
         ),
     ]
-    return Group(*lines, *_faults(result.faults))
+    return Group(*lines, *faults(result.faults))
 
 
 def _cache(use: CacheUse) -> RenderableType:
     held = use.vectors
-    table = _table("kept", "format", "vectors", "size")
+    table = plain_table("kept", "format", "vectors", "size")
     for space in held.spaces:
-        table.add_row(space.reference or space.fingerprint[:12], space.format, f"{space.entries:,}", _size(space.bytes))
-    for name, size in use.other.items():
-        table.add_row(name, "", "", _size(size))
-    parts: list[RenderableType] = [_heading(use.folder)]
+        table.add_row(space.reference or space.fingerprint[:12], space.format, f"{space.entries:,}", size(space.bytes))
+    for name, taken in use.other.items():
+        table.add_row(name, "", "", size(taken))
+    parts: list[RenderableType] = [heading(use.folder)]
     if use.removed or use.freed:
-        parts.append(Text(f"Removed {use.removed:,} vectors and {_size(use.freed)} of other files."))
+        parts.append(Text(f"Removed {use.removed:,} vectors and {size(use.freed)} of other files."))
     parts.append(table if table.row_count else Text("Nothing is kept."))
-    parts.append(Text(f"Vectors take {_size(held.bytes)} of at most {_size(held.limit)} (GRAFT_CACHE_GB)."))
+    parts.append(Text(f"Vectors take {size(held.bytes)} of at most {size(held.limit)} (GRAFT_CACHE_GB)."))
     return Group(*parts, *([Text(held.note, style="yellow")] if held.note else []))
 
 
 def _diagnosis(result: Diagnosis) -> RenderableType:
-    table = _table("", "", "")
+    table = plain_table("", "", "")
     table.show_header = False
     for check in result.checks:
         word, colour = STATUS[check.status]
-        table.add_row(check.name, Text(word, style=colour), _line(check.detail, 400))
+        table.add_row(check.name, Text(word, style=colour), line(check.detail, 400))
     return Group(
         table, Text("All that is needed is here." if result.healthy else "Something is missing.", style="bold")
     )
@@ -181,63 +182,24 @@ _RENDERERS: dict[str, Callable[[Any], RenderableType]] = {
     "Encoding": _encoding,
     "CacheUse": _cache,
     "Diagnosis": _diagnosis,
+    "IndexResult": search.index_table,
+    "IndexVersions": search.versions_table,
+    "SearchResult": search.search_table,
+    "Evaluation": search.evaluation_table,
+    "BridgeResult": search.bridge_table,
+    "SpaceResult": search.space_table,
+    "Served": serving.served_line,
+    "Load": serving.load_table,
 }
 
 
-def _heading(text: str) -> Text:
-    return Text(_line(text, 200), style="bold")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
 def _metrics(metrics: Any, where: str, counted: str = "n") -> Table:
-    table = _table(where, "", "95 % interval", counted)
-    for name, interval in metrics.items():
-        table.add_row(METRICS.get(name, name), f"{interval.value:.3f}", _ends(interval), f"{interval.n:,}")
+    table = plain_table(where, "", "95 % interval", counted)
+    for name, value in metrics.items():
+        table.add_row(METRICS.get(name, name), f"{value.value:.3f}", ends(value), f"{value.n:,}")
     return table
-
-
-def _interval(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval.value:.3f}  {_ends(interval)}".rstrip()
-
-
-def _ends(interval: Interval) -> str:
-    return "" if interval.low is None or interval.high is None else f"{interval.low:.3f} to {interval.high:.3f}"
-
-
-def _signed(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    ends = "" if interval.low is None or interval.high is None else f"  {interval.low:+.3f} to {interval.high:+.3f}"
-    return f"{interval.value:+.3f}{ends}"
 
 
 def _encoder(encoder: EncoderSummary) -> str:
     ran = ", ".join(filter(None, (encoder.format, encoder.device)))
     return f"{encoder.reference} ({encoder.dim} numbers an item{', ' + ran if ran else ''})"
-
-
-def _faults(faults: Sequence[Fault]) -> Iterable[Text]:
-    if not faults:
-        return
-    yield Text(f"{len(faults):,} item{'s' * (len(faults) > 1)} could not be used:", style="yellow")
-    for fault in faults[:FAULTS_SHOWN]:
-        value = f" ({_line(fault.value, 60)})" if fault.value else ""
-        yield Text(f"  {_line(fault.where, 80)}: {fault.problem}{value}")
-    if len(faults) > FAULTS_SHOWN:
-        yield Text(f"  ... and {len(faults) - FAULTS_SHOWN:,} more; --json lists all.")
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.1f} MB"
-
-
-def _line(text: str, most: int) -> str:
-    """One line, without control characters that a terminal would obey, cut to `most` characters."""
-    plain = "".join(sign if sign.isprintable() else " " for sign in text)
-    return plain if len(plain) <= most else plain[: most - 1] + "…"

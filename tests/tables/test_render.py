@@ -20,7 +20,7 @@ from graft.results import (
     StrategyResult,
 )
 from graft.store.cache import CacheStats, SpaceUse
-from graft.tables import render
+from graft.tables.render import render
 from graft.verbs.cache import CacheUse
 from graft.verbs.doctor import Check, Diagnosis
 from graft.verbs.encode import Encoding

@@ -1,0 +1,1 @@
+"""What people want to search, and what they have judged: items with columns, pairs, judgements."""

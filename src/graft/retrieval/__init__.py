@@ -1,0 +1,1 @@
+"""Ways to find: bridges between spaces, better queries, fusion, and the opened index."""

@@ -1,0 +1,1 @@
+"""The second door: opened indexes and classifiers over HTTP, and the pages people use them with."""

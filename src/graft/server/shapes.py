@@ -1,0 +1,192 @@
+"""What the routes read and write, for checking requests and for `/openapi.json`. Imported only by the server: pydantic is heavy."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from graft.server.limits import Limits
+
+LIMITS = Limits()
+Text = Annotated[str, Field(min_length=1, max_length=LIMITS.text)]
+Ids = Annotated[list[Annotated[str, Field(max_length=4096)]], Field(max_length=LIMITS.examples)]
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 5.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+K = Annotated[Whole, Field(ge=1, le=LIMITS.k)]
+Where = Annotated[str, Field(min_length=1, max_length=LIMITS.where)]
+
+
+class Request(BaseModel):
+    """Fields that are not known, and numbers written as words, are refused: what is misspelt must not be ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SearchRequest(Request):
+    """At least one of `text`, `image` and `like` says what is looked for."""
+
+    text: Text | None = Field(None, description="Words; they find texts, and pictures where the index knows how.")
+    image: str | None = Field(None, description="A picture file in base64.")
+    like: Ids = Field(default=[], description="Ids of items: more like these.")
+    unlike: Ids = Field(default=[], description="Ids of items: less like these.")
+    where: Where | None = Field(None, description="A filter on the columns, such as \"price < 10 AND label = 'cat'\".")
+    k: K = Field(10, description="How many hits.")
+    hybrid: bool = Field(False, description="Also match the words themselves (BM25).")
+
+
+class PredictRequest(Request):
+    """Texts for a classifier of texts."""
+
+    texts: Annotated[list[Annotated[str, Field(max_length=100_000)]], Field(min_length=1, max_length=256)]
+    top: Annotated[Whole, Field(ge=1, le=100)] = 3
+
+
+class FaultShape(BaseModel):
+    """One thing that was wrong."""
+
+    where: str
+    problem: str
+    value: str = ""
+    about: str = ""
+
+
+class ErrorShape(BaseModel):
+    """What went wrong."""
+
+    kind: str
+    message: str
+    faults: list[FaultShape] = []
+
+
+class Failure(BaseModel):
+    """Every answer that is not a success."""
+
+    error: ErrorShape
+
+
+class HitShape(BaseModel):
+    """`confidence` in 0..1 says how far the hit stands out from what the collection gives to any query."""
+
+    id: str
+    score: float
+    confidence: float
+    content: str
+    payload: dict[str, Any]
+
+
+class SearchAnswer(BaseModel):
+    """`matched` is false when nothing stands out: nothing matches."""
+
+    query: str
+    hits: list[HitShape]
+    matched: bool
+    items: int
+    version: int
+    seconds: float
+    note: str
+
+
+class ViewShape(BaseModel):
+    """One way in which items are compared."""
+
+    name: str
+    dim: int
+    metric: str
+
+
+class IndexShape(BaseModel):
+    """One index, as it is served now. `trouble` says why a newer version is not."""
+
+    name: str
+    items: int
+    version: int
+    modality: str
+    views: list[ViewShape]
+    columns: dict[str, str]
+    trouble: str | None
+
+
+class IndexList(BaseModel):
+    """All of them."""
+
+    indexes: list[IndexShape]
+
+
+class ItemShape(BaseModel):
+    """One item of an index."""
+
+    id: str
+    content: str
+    payload: dict[str, Any]
+
+
+class ItemList(BaseModel):
+    """Some of them."""
+
+    items: list[ItemShape]
+
+
+class ModelShape(BaseModel):
+    """One classifier; below `threshold` it says that it is unsure."""
+
+    name: str
+    modality: str
+    classes: list[str]
+    threshold: float | None
+    strategy: str
+    encoder: str
+
+
+class ModelList(BaseModel):
+    """All of them."""
+
+    models: list[ModelShape]
+
+
+class PredictionShape(BaseModel):
+    """`label` is null where the model is unsure; `top` holds the likeliest (label, probability), best first."""
+
+    label: str | None
+    probability: float
+    top: list[tuple[str, float]]
+
+
+class PredictAnswer(BaseModel):
+    """One prediction for each text, in their order."""
+
+    predictions: list[PredictionShape]
+
+
+class Health(BaseModel):
+    """`status` is "ok", or "stale" while some index's newer version cannot be served."""
+
+    status: str
+    indexes: list[IndexShape]
+    models: list[str]
+
+
+class Vectors(BaseModel):
+    """One vector or several, as long as the view has dimensions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    vector: list[float] | None = None
+    vectors: list[list[float]] | None = None
+    k: K = 10
+    view: str | None = None
+    where: Where | None = None
+
+
+class VectorsAnswer(BaseModel):
+    """For "vector" a list of ids and scores; for "vectors" and raw rows one such list for each."""
+
+    version: int
+    ids: list[str] | list[list[str]]
+    scores: list[float] | list[list[float]]

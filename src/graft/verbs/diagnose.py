@@ -1,0 +1,64 @@
+"""`graft diagnose space`: what an index's vectors look like as a space, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+if TYPE_CHECKING:
+    from graft.reports.space import SpaceResult
+
+
+def space(
+    index: Annotated[str | Path, "Folder of an index."],
+    *,
+    out: Annotated[Path | str | None, "Folder to write, which must not exist. Default: graft-out/NAME-space."] = None,
+    path: Annotated[Sequence[str], "Id of an item at one end of a path; give it twice."] = (),
+    items: Annotated[
+        Sequence[str], "Id of an item for the heat maps, 2 to 40 of them; some of each of eight groups when left out."
+    ] = (),
+    view: Annotated[str | None, "View of the index to look at. Default: image, else text."] = None,
+    text: Annotated[str | None, "Payload column with the texts of pictures; guessed when left out."] = None,
+    sample: Annotated[int, "Items to measure on, drawn at random."] = 2000,
+    seed: Annotated[int, "Seed of every random draw."] = 0,
+) -> SpaceResult:
+    """Measure the geometry of an index's vectors and say what to do about it.
+
+    Crowding, dimensions, hubs, similarity heat maps, the path between two items, a map, and where texts and pictures meet, the gap
+    between them and what closing it does to search. Writes `result.json` and `report.html` into `out`.
+
+    Raises MissingError where there is no index, UsageError for a view, a column or a number that cannot be, DataError for unknown ids
+    and with fewer than 12 items, StorageError when `out` exists or cannot be written.
+    """
+    flags = {name: value for name, value in locals().items() if name != "index"}
+    import time
+    from dataclasses import replace
+
+    from graft.diagnostics.drawn import Question
+    from graft.diagnostics.space import examine
+    from graft.fitting.session import command_line, environment, free_folder
+    from graft.reports.space import space_report
+    from graft.results import to_json
+    from graft.retrieval.opened import open_index
+    from graft.store.files import new_folder, write_bytes, write_json
+
+    started = time.perf_counter()
+    name = Path(index).resolve().name
+    folder = free_folder(None if out is None else Path(out), f"{name}-space")
+    opened = open_index(index)
+    question = Question(tuple(path), tuple(items), view, text, sample, seed)
+    opened_at = time.perf_counter()
+    result, evidence = examine(opened, question, name=name, path=str(index))
+    measured_at = time.perf_counter()
+    result = replace(
+        result,
+        out=str(folder),
+        command=command_line("diagnose space", index, flags, space.__kwdefaults__ or {}),
+        environment=environment(),
+        seconds={"open": opened_at - started, "measure": measured_at - opened_at},
+    )
+    with new_folder(folder) as draft:
+        write_bytes(draft / "report.html", space_report(result, evidence).encode())
+        write_json(draft / "result.json", to_json(result))
+    return result
