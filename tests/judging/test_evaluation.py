@@ -128,6 +128,16 @@ def test_each_adopted_way_answers(catalogue: Path, opened: OpenedIndex, adopted:
         )
 
 
+def test_an_index_that_is_open_takes_up_what_is_adopted(catalogue: Path, opened: OpenedIndex) -> None:
+    assert opened.refresh() is opened
+    adopt(catalogue, Adopted("prompts", {"templates": ["this is about {}"]}))
+    newer = opened.refresh()
+    assert newer is not opened and newer.adopted.way == "prompts" and newer.version == opened.version
+    assert newer.refresh() is newer
+    (catalogue / "search.json").unlink()
+    assert newer.refresh().adopted.way == "plain"
+
+
 def test_what_cannot_be_judged_is_said(opened: OpenedIndex, tmp_path: Path, catalogue: Path) -> None:
     with pytest.raises(UsageError, match="Did you mean 'category'"):
         judge(opened, "categry")

@@ -58,3 +58,19 @@ def test_the_background_is_of_many_subjects_each_once() -> None:
     texts = unrelated()
     assert len(texts) == len(set(texts)) >= 100
     assert all(text.strip() == text and text for text in texts)
+
+
+def test_examples_match_by_distance_too(tmp_path: Path) -> None:
+    """The squared length of a query is part of its distance: left out, a far query would seem near."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = RNG.standard_normal((200, 6)).astype(np.float32) + 20
+    pq.write_table(pa.table({"id": [str(i) for i in range(200)], "vector": list(rows)}), tmp_path / "v.parquet")
+    index(tmp_path / "v.parquet", out=tmp_path / "index", metric="euclidean")
+    opened = open_index(tmp_path / "index")
+    answer = opened.search(like=["7"], k=150)
+    nearest = opened.search_vectors(rows[[7]], 151).scores[0, 1:]
+    expected = opened.nearness("vector").confidence(nearest)
+    assert [hit.confidence for hit in answer.hits] == pytest.approx(expected, abs=1e-4)
+    assert answer.hits[0].confidence > answer.hits[-1].confidence

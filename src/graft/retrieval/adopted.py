@@ -52,6 +52,14 @@ def adopt(path: Path, adopted: Adopted) -> None:
     write_json(path / "search.json", tree | {"texts": list(adopted.learned), "sha256": digest})
 
 
+def adopted_at(path: Path) -> int:
+    """When the way of the index at `path` was written (nanoseconds), 0 where none is: changes with every `adopt`, and when it is removed."""
+    try:
+        return (path / "search.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def read_adopted(path: Path) -> Adopted:
     """What the index at `path` has adopted; the plain way where nothing is. Raises ModelError when it is damaged."""
     if not (path / "search.json").exists():

@@ -20,7 +20,7 @@ from graft.retrieval.background import MATCH
 from graft.retrieval.fusion import reciprocal_ranks
 from graft.retrieval.speaking import prompted
 from graft.retrieval.versions import view_weights
-from graft.store.index import asked, prepared
+from graft.store.index import asked, prepared, told
 
 if TYPE_CHECKING:
     from graft.retrieval.opened import OpenedIndex
@@ -195,8 +195,9 @@ def _weight(index: OpenedIndex, view: str, vectors: Mapping[str, Floats], scores
 
 def _scores(index: OpenedIndex, view: str, q_D: Floats, positions: Longs, *, cosine: bool = True) -> Floats:
     metric = index.views[view].metric
-    q_D = asked(q_D[None], metric if cosine else "dot")[0]
-    scores: Floats = prepared(index.vectors(view, positions), metric) @ q_D
+    asked_D = asked(q_D[None], metric if cosine else "dot")[0]
+    inner: Floats = prepared(index.vectors(view, positions), metric) @ asked_D
+    scores: Floats = told(inner[None], q_D[None], metric)[0]
     return scores
 
 

@@ -19,7 +19,7 @@ from graft.data.dataset import Content, ImageSource, source_of
 from graft.errors import DataError, UsageError, unknown
 from graft.results import SearchResult
 from graft.retrieval import background
-from graft.retrieval.adopted import Adopted, read_adopted
+from graft.retrieval.adopted import Adopted, adopted_at, read_adopted
 from graft.retrieval.speaking import Speaker
 from graft.retrieval.versions import IndexVersion, View, current, read_version
 from graft.store.collection import CONTENT, ID, Collection
@@ -70,6 +70,7 @@ class OpenedIndex:
         self.speaker: Speaker = (
             Speaker(path, version.views) if former is None else former.speaker.renewed(version.views)
         )
+        self._adopted_at = adopted_at(path)
         self._nearness: dict[str, background.Nearness] = {}
         self._samples: dict[str, Floats] = {}
 
@@ -148,9 +149,10 @@ class OpenedIndex:
             ) from problem
 
     def refresh(self) -> OpenedIndex:
-        """The version that is served now: this one, or a newer one that shares with it what did not change."""
+        """What is served now: this, or, after another version or way to search, one that shares with it what did not change."""
         number = current(self.path)
-        return self if number == self.version else OpenedIndex(self.path, read_version(self.path, number), self)
+        same = number == self.version and adopted_at(self.path) == self._adopted_at
+        return self if same else OpenedIndex(self.path, read_version(self.path, number), self)
 
     # Vectors in
 

@@ -37,11 +37,6 @@ class Change:
     deleted: tuple[str, ...]
     unchanged: int
 
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to do."""
-        return not (len(self.fresh) or len(self.relabelled) or self.deleted)
-
 
 def hashes(listing: Listing) -> tuple[list[str], list[Fault]]:
     """Each item's hash of all that its vectors are made from ("" for a picture that cannot be read), and the faults.

@@ -19,6 +19,7 @@ from graft.encoders.base import Encoder
 from graft.encoders.open import open_encoder
 from graft.encoding import encode
 from graft.errors import DataError, ModelError, UsageError
+from graft.heads.base import unit_rows
 from graft.results import EncoderSummary
 from graft.retrieval.bridges import Bridge, NamesBridge, load_bridge
 from graft.retrieval.versions import View
@@ -51,7 +52,7 @@ class Speaker:
             if view.bridge:
                 bridge = self._bridge(view)
                 q_QT = self._texts(bridge.ends.text_reference, bridge.ends.text_fingerprint, texts, keep)
-                found[view.name] = np.asarray(bridge.queries(_unit(q_QT)), np.float32)
+                found[view.name] = np.asarray(bridge.queries(unit_rows(q_QT)), np.float32)
             elif (encoder := self._encoder(view.encoder, "text")) is not None:
                 found[view.name] = self._texts(view.encoder.reference, encoder.info.fingerprint, texts, keep)
         if not found:
@@ -151,8 +152,3 @@ def prompted(
     """The mean over templates of what texts become when put into them (prompt ensembling, Radford et al. 2021), view by view."""
     made = [encode([template.replace("{}", text) for text in texts]) for template in templates]
     return {view: np.mean([vectors[view] for vectors in made], axis=0, dtype=np.float32) for view in made[0]}
-
-
-def _unit(rows: Floats) -> Floats:
-    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return unit
