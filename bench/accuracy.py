@@ -30,7 +30,7 @@ from graft.fitting.session import environment
 from graft.heads.base import unit_rows
 from graft.metrics.intervals import mean_interval
 from graft.results import Interval, to_json
-from graft.selection import Candidate, select
+from graft.selection.select import Candidate, select
 from graft.settings import one_thread
 from graft.store.cache import VectorCache
 from graft.strategies.frozen import STRATEGIES, Task

@@ -24,9 +24,9 @@ from graft.encoders.open import BUNDLED
 from graft.metrics.classify import accuracy
 from graft.metrics.intervals import corrected_resampled_t, mean_interval
 from graft.results import Interval
+from graft.selection.trials import Plan
+from graft.selection.trials import measure as cross_validate
 from graft.strategies.frozen import STRATEGIES, Task
-from graft.trials import Plan
-from graft.trials import measure as cross_validate
 
 PROBE = STRATEGIES["linear-probe"]
 SETS = {"data:banking77": 5, "data:neu_surface_defect": 20, "data:ag_news": 25}  # labelled items a class

@@ -278,6 +278,18 @@ def test_bars_are_for_people_who_wait(
     assert ("encode" in stream.getvalue()) is shown
 
 
+def test_a_bar_tells_how_its_stage_is_going(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with cli.Bars(clock=iter(range(0, 1000, 3)).__next__) as bars, settings.listening(bars):
+        settings.tell("lora", "nobody has heard of it yet")
+        for step in range(3):
+            settings.progress("lora", step, 10)
+        settings.tell("lora", "loss 0.41")
+        bars._bars.refresh()
+    assert "lora: loss 0.41" in stream.getvalue() and "nobody" not in stream.getvalue()
+
+
 def command(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "graft.cli", *words], capture_output=True, text=True, **options)
 

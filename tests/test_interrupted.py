@@ -30,7 +30,7 @@ NURSERY = """
     from pathlib import Path
     from graft import cli
     import graft.fitting.steps, graft.fitting.proof, graft.encoders.open, graft.encoders.runtime, graft.opened, graft.reports.build, graft.tables.render
-    import graft.selection
+    import graft.selection.select
     import PIL.Image, PIL.PngImagePlugin, openvino, scipy.optimize, sklearn.manifold, sklearn.neighbors, torch, jinja2
 
     data, kills = sys.argv[1], int(sys.argv[2])

@@ -45,6 +45,25 @@ def test_progress_reaches_the_listener_only_while_it_listens() -> None:
     assert heard == [("encode", 1, 2)]
 
 
+def test_words_reach_only_a_listener_that_wants_them() -> None:
+    heard = []
+
+    class Listener:
+        def __call__(self, stage: str, done: int, total: int) -> None:
+            heard.append((stage, f"{done} of {total}"))
+
+        def tell(self, stage: str, text: str) -> None:
+            heard.append((stage, text))
+
+    settings.tell("train", "nobody listens")
+    with settings.listening(lambda *_: None):
+        settings.tell("train", "nobody listens to words")
+    with settings.listening(Listener()):
+        settings.progress("train", 1, 2)
+        settings.tell("train", "loss 0.41")
+    assert heard == [("train", "1 of 2"), ("train", "loss 0.41")]
+
+
 def test_exit_codes_are_the_contract() -> None:
     codes = {
         kind: kind.exit_code for kind in (GraftError, UsageError, DataError, ModelError, MissingError, StorageError)

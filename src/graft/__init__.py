@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from graft.verbs.fit import fit
     from graft.verbs.index import index
     from graft.verbs.predict import predict
+    from graft.verbs.pretrain import pretrain
     from graft.verbs.search import search
+    from graft.verbs.tune import tune
 
     __version__: str
 
@@ -38,7 +40,9 @@ __all__ = [
     "open_encoder",
     "open_index",
     "predict",
+    "pretrain",
     "search",
+    "tune",
 ]
 
 _HOMES = {
@@ -50,7 +54,9 @@ _HOMES = {
     "open_encoder": "graft.opened",
     "open_index": "graft.retrieval.opened",
     "predict": "graft.verbs.predict",
+    "pretrain": "graft.verbs.pretrain",
     "search": "graft.verbs.search",
+    "tune": "graft.verbs.tune",
 }
 
 

@@ -2,6 +2,7 @@
 
     graft.json         the manifest: what the model is, what it was measured at, the hash of every file that shapes an answer
     head.safetensors   the head's arrays
+    encoder/           only where the encoder was trained: what changed of it
     README.md          the model card, for people; it may be edited
 
 Nothing here is executable: no pickle is written or loaded. This module knows arrays and configurations only; the caller passes
@@ -29,7 +30,7 @@ from graft.results import Abstention, Calibration, EncoderSummary, FitResult, In
 from graft.store.files import new_folder, write_bytes, write_json
 
 SCHEMA = 1
-MANIFEST, HEAD, CARD = "graft.json", "head.safetensors", "README.md"
+MANIFEST, HEAD, CARD, ENCODER = "graft.json", "head.safetensors", "README.md", "encoder"
 TOLERANCE = 1e-6  # largest difference in a probability between the head in memory and the same head read back
 
 Tree = dict[str, Any]
@@ -37,7 +38,7 @@ Tree = dict[str, Any]
 MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {}
 
 
-# `strategies.frozen.head_from_state`, handed in because this module lies below it: strategy, arrays, configuration -> head
+# `strategies.trained.head_from_state`, handed in because this module lies below it: strategy, arrays, configuration -> head
 Rebuild = Callable[[str, Mapping[str, NDArray[Any]], Mapping[str, Any]], Head]
 
 
@@ -58,7 +59,9 @@ class Origin:
 class Manifest:
     """Everything `graft.json` says. `metrics` were measured on `measured_on`: the test part, or the folds where there is none.
 
-    `head` is the head's own configuration; `settings` what the strategy was given. `files` is filled in by `save`.
+    `head` is the head's own configuration; `settings` what the strategy was given. `encoder` is the encoder whose vectors the head reads: its
+    `reference` names the pretrained one, and where it was trained `tuned` says how (weights, lora, ..) and the fingerprint is that of the
+    tuned one in `encoder/`. `files` is filled in by `save`.
     """
 
     schema: int = SCHEMA
@@ -68,6 +71,7 @@ class Manifest:
     name: str
     classes: tuple[str, ...]
     encoder: EncoderSummary
+    tuned: str = ""
     strategy: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     head: Mapping[str, Any] = field(default_factory=dict)
@@ -85,8 +89,8 @@ class Manifest:
         return self.calibration.temperature if self.calibration else 1.0
 
     @classmethod
-    def of(cls, result: FitResult, *, head: Mapping[str, Any]) -> Manifest:
-        """The manifest of the model that `result` tells about; `head` is the refitted head's configuration."""
+    def of(cls, result: FitResult, *, head: Mapping[str, Any], tuned: str = "") -> Manifest:
+        """The manifest of the model that `result` tells about; `head` is the refitted head's configuration, `tuned` how the encoder was."""
         chosen = result.chosen_result
         folds = dict(chosen.metrics) if chosen else {}
         return cls(
@@ -96,6 +100,7 @@ class Manifest:
             name=result.name,
             classes=result.data.classes,
             encoder=result.encoder,
+            tuned=tuned,
             strategy=result.chosen,
             settings=chosen.settings if chosen else {},
             head=head,
@@ -138,21 +143,28 @@ def save(
     sample_x: NDArray[np.float32],
     sample_probabilities: NDArray[np.float64],
     rebuild: Rebuild,
+    write_encoder: Callable[[Path], None] | None = None,
 ) -> Manifest:
     """Write an artefact, read it back, compare it, and only then put it in place; returns the manifest with its hashes.
 
     `sample_x` (n, dim) are some vectors and `sample_probabilities` (n, C) what the head in memory says about them;
-    `rebuild(strategy, arrays, config)` makes the head that is compared. A failure leaves nothing behind.
+    `rebuild(strategy, arrays, config)` makes the head that is compared. `write_encoder(folder)` writes what changed of the encoder. A failure
+    leaves nothing behind.
 
     Raises ModelError when the copy on disk answers differently, StorageError when the folder exists or cannot be written.
     """
     from safetensors.numpy import save as to_bytes
 
     head = to_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    manifest = replace(manifest, files={HEAD: hashlib.sha256(head).hexdigest()})
-    tree: Tree = to_json(manifest)
+    files = {HEAD: hashlib.sha256(head).hexdigest()}
     with new_folder(Path(folder)) as draft:
         write_bytes(draft / HEAD, head)
+        if write_encoder is not None:
+            write_encoder(draft / ENCODER)
+            written = sorted(path for path in (draft / ENCODER).iterdir() if path.is_file())
+            files |= {f"{ENCODER}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in written}
+        manifest = replace(manifest, files=files)
+        tree: Tree = to_json(manifest)
         write_bytes(draft / CARD, model_card(manifest).encode())
         write_json(draft / MANIFEST, tree | {"digest": _digest(tree)})
         _compare(load(draft), sample_x, sample_probabilities, rebuild)
@@ -284,7 +296,7 @@ def model_card(manifest: Manifest) -> str:
         f"Sorts {kind} into {len(m.classes)} classes. Made by Graft {m.graft} on {m.created}.",
         "## What it is",
         f"A `{m.strategy}` head on vectors of the pretrained encoder `{m.encoder.reference}` ({m.encoder.dim} numbers an item, "
-        f"fingerprint `{m.encoder.fingerprint}`), whose weights were not changed and are not in this folder. "
+        f"fingerprint `{m.encoder.fingerprint}`), {_weights(m)} "
         f'Fitted on {data.train:,} labelled items of "{_plain(data.name)}"{spread}.',
         f"Classes: {_listed(m.classes)}.",
         "## How good it is",
@@ -300,6 +312,12 @@ def model_card(manifest: Manifest) -> str:
         f"Both need the same encoder and refuse another one. `{MANIFEST}` holds all of the above and more as JSON.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _weights(m: Manifest) -> str:
+    if m.tuned:
+        return f"which was trained further ({_plain(m.tuned)}); `{ENCODER}/` holds what changed, and the fingerprint is that of the trained one."
+    return "whose weights were not changed and are not in this folder."
 
 
 _LIMITS = """\

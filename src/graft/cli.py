@@ -32,6 +32,8 @@ from graft.results import Fault, to_json
 VERBS = (
     "fit",
     "predict",
+    "tune",
+    "pretrain",
     "index",
     "search",
     "serve",
@@ -59,6 +61,8 @@ to a classifier you can trust or a search engine, with the evidence for every ch
   graft index photos/ --out found      any pictures or texts, labels or not; run again, it is updated
   graft search found "a red boat"      words, --image FILE, --like ID: what is there
   graft serve found birds              both in a browser, and over HTTP
+  graft tune photos/ --strategy lora --over rate=1e-4..1e-2:log    the best settings of one strategy
+  graft pretrain texts.csv --supervised                            an encoder of your own, from labels
   graft show birds                     what was chosen, and how good it was measured to be
   graft encode texts.csv --out v.npy   the vectors alone
 
@@ -269,6 +273,8 @@ def _run(function: Callable[..., Any], arguments: Mapping[str, Any], *, as_json:
     try:
         with _calm(debug), Bars() as bars, settings.listening(bars):
             result = function(**arguments)
+        if not settings.leads():
+            return 0  # of several processes that work together one speaks
         if as_json:
             tree = to_json(result)
             return _write(json.dumps({"results": tree} if isinstance(tree, list) else tree) + "\n")
@@ -390,7 +396,7 @@ class Bars:
         self._began: dict[str, float] = {}
         self._tasks: dict[str, Any] = {}
         self._bars: Any = None
-        self._wanted = sys.stderr.isatty()
+        self._wanted = sys.stderr.isatty() and settings.leads()
 
     def __enter__(self) -> Bars:
         return self
@@ -414,6 +420,11 @@ class Bars:
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage)
         self._bars.update(self._tasks[stage], completed=done, total=total or None)
+
+    def tell(self, stage: str, text: str) -> None:
+        """How a stage that has a bar is going."""
+        if stage in self._tasks:
+            self._bars.update(self._tasks[stage], description=f"{stage}: {text}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from graft.encoding import encode
 from graft.errors import DataError, UsageError
 from graft.heads.base import softmax
 from graft.heads.calibration import fit_temperature
-from graft.selection import Candidate, Selection, select
+from graft.selection.select import Candidate, Selection, select
 from graft.store.cache import VectorCache
 from graft.strategies.frozen import Task
 from graft.strategies.naming import name_classes
@@ -56,7 +56,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Labels in sorted order.
     strategy_, why_ : str
         The strategy chosen and the reasons.
-    selection_ : graft.selection.Selection
+    selection_ : graft.selection.select.Selection
         All evidence: what every strategy scored, with intervals.
     temperature_ : float
         Divides the logits before softmax (Guo et al. 2017); 1 where there were no folds to fit it on.

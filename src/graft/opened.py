@@ -22,7 +22,7 @@ from graft.errors import DataError, ModelError
 from graft.heads.base import Head
 from graft.results import Fault, Prediction
 from graft.store.cache import VectorCache
-from graft.strategies.frozen import head_from_state
+from graft.strategies.trained import head_from_state
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,8 @@ def load(path: str | Path) -> Classifier:
     """
     opened = artifact.load(path)
     wanted = opened.manifest.encoder
-    encoder = encoders.open_encoder(wanted.reference, modality=wanted.modality)
+    reference = f"dir:{opened.folder / artifact.ENCODER}" if opened.manifest.tuned else wanted.reference
+    encoder = encoders.open_encoder(reference, modality=wanted.modality)
     if encoder.info.fingerprint != wanted.fingerprint:
         raise ModelError(
             f"The model at {str(path)!r} was fitted on the encoder {wanted.reference!r} with fingerprint {wanted.fingerprint[:12]}, "

@@ -56,6 +56,75 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of a training: mean losses, the score on held-out items (larger is better) where there were any, the body's rate at its end.
+
+    `epoch` counts from 0. `drift` is the relative distance of the weights from where they started, by group of layers.
+    """
+
+    epoch: int
+    loss: float
+    validation_loss: float | None = None
+    score: float | None = None
+    rate: float = 0.0
+    seconds: float = 0.0
+    drift: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """A learning-rate range test of one group of weights: smoothed loss by rate, where it fell steepest, and a tenth of where it was least."""
+
+    group: str
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    steepest: float | None
+    tenth: float | None
+    suggestion: float | None
+
+
+@dataclass(frozen=True)
+class Retained:
+    """What is left of another task after a training: `measure` on the retained data with the weights before and after."""
+
+    name: str
+    measure: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How a trained rung went: its first fold's epochs, and what it took.
+
+    `trained` of `parameters` numbers were changed and take `bytes` on disk. `folds` of `measured_on` ("folds" or "one split") were run.
+    `interpolation` are (share of the way from the old weights to the new, score) pairs (WiSE-FT).
+    """
+
+    method: str
+    epochs: tuple[EpochRecord, ...] = ()
+    stopped: str = ""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    range_tests: tuple[RangeTest, ...] = ()
+    trained: int = 0
+    parameters: int = 0
+    bytes: int = 0
+    batch: int = 0
+    accumulate: int = 1
+    device: str = "cpu"
+    precision: str = "f32"
+    memory_mb: float = 0.0
+    items_per_second: float = 0.0
+    retained: tuple[Retained, ...] = ()
+    interpolation: tuple[tuple[float, float], ...] = ()
+    measured_on: str = "folds"
+    folds: int = 0
+    predicted_seconds: float | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class StrategyResult:
     """What one strategy did on the paired folds.
 
@@ -75,6 +144,7 @@ class StrategyResult:
     seconds: float = 0.0
     memory_mb: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    training: TrainingRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -228,6 +298,56 @@ class FitResult:
         """What the chosen strategy did on the chosen encoder."""
         same = [s for s in self.strategies if s.name == self.chosen]
         return next((s for s in same if s.encoder == self.encoder.reference), same[0] if len(same) == 1 else None)
+
+
+@dataclass(frozen=True)
+class TuneTrial:
+    """One try of a search over settings: `score` in the searched metric with the ends of its interval, None where nothing was measured.
+
+    `number` counts from 0, the default settings, in the order tried; `reason` says why a trial failed or was given up early ("pruned").
+    """
+
+    number: int
+    settings: Mapping[str, Any]
+    status: str = "measured"  # measured | failed | pruned
+    score: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What a search over the settings of one strategy found.
+
+    `best` is the number of the best trial, None where none was measured; `baseline` the score of the default settings, `gain` the paired
+    difference of the best over them, signed so that positive is better. `parameters` says each searched setting's range in words, `fit` the
+    command that fits with the best settings.
+    """
+
+    name: str
+    strategy: str
+    encoder: str
+    data: str
+    method: str  # bayes | grid
+    metric: str
+    trials: tuple[TuneTrial, ...]
+    best: int | None
+    baseline: float | None = None
+    gain: Interval | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    seed: int = 0
+    command: str = ""
+    out: str = ""
+    fit: str = ""
+    schema: int = SCHEMA
+
+    @property
+    def best_trial(self) -> TuneTrial | None:
+        """The best trial."""
+        return next((trial for trial in self.trials if trial.number == self.best), None)
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,11 @@ def _number(name: str, default: str) -> float:
     return value
 
 
+def leads() -> bool:
+    """Whether this process writes and prints: the only one, or the first of those that were started together (torchrun sets `RANK`)."""
+    return os.environ.get("RANK", "0") in ("", "0")
+
+
 def processor() -> str:
     """Name of the processor, as the system tells it."""
     try:
@@ -94,6 +99,13 @@ def progress(stage: str, done: int, total: int) -> None:
     listener = _listener.get()
     if listener is not None:
         listener(stage, done, total)
+
+
+def tell(stage: str, text: str) -> None:
+    """Tell the listener how `stage` is going, in a few words: a listener that wants to know has a method `tell(stage, text)`."""
+    told = getattr(_listener.get(), "tell", None)
+    if told is not None:
+        told(stage, text)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 from tests.reports.items import MATTERS, SURFACES, TOPICS
 from tests.reports.made import Plan, Sample, sample, strategies
+from tests.reports.trainings import climbing, good, staying
 
-from graft.results import Duplicates, Evidence, Fault, StrategyResult, Suspect
+from graft.results import Duplicates, Evidence, Fault, Retained, StrategyResult, Suspect
 
 
 def pictures() -> Sample:
@@ -79,6 +80,16 @@ def one_label() -> Sample:
     return Sample(result, Evidence())
 
 
+def climbed() -> Sample:
+    """Trained rungs of every kind, of which one was worth it."""
+    return climbing(sample(Plan("parts_on_the_belt", SURFACES, "image", each=40, right=0.96)))
+
+
+def stayed() -> Sample:
+    """Trained rungs that were not worth it."""
+    return staying(two_classes())
+
+
 HOSTILE = (
     "<script>alert(1)</script>",
     "</script><img src=x onerror=alert(2)>",
@@ -112,8 +123,26 @@ def hostile() -> Sample:
         faults=tuple(Fault(f"row {i} {HOSTILE[i % 8]}", HOSTILE[(i + 1) % 8], bad) for i in range(200)),
         duplicates=replace(made.result.data.duplicates, groups=(HOSTILE,), leaks=((HOSTILE[0], HOSTILE[1], 0.99),)),
     )
+    harm = replace(
+        good(),
+        method=bad,
+        stopped=bad,
+        rates=dict.fromkeys(HOSTILE, 0.001),
+        range_tests=tuple(replace(good().range_tests[0], group=word) for word in HOSTILE),
+        retained=tuple(Retained(word, bad, 0.5, 0.4) for word in HOSTILE),
+        device=bad,
+        precision=bad,
+        measured_on=bad,
+        recipe=dict.fromkeys(HOSTILE, bad),
+        notes=HOSTILE,
+    )
+    trained = (
+        StrategyResult(bad, 13, "measured", bad, bad, made.result.strategies[-1].metrics, None, bad, None, 5.0, training=harm),
+        StrategyResult(bad, 14, bad, bad, bad),
+    )  # fmt: skip
     result = replace(
         made.result,
+        strategies=made.result.strategies + trained,
         data=data,
         why=bad,
         command=f"graft fit '{bad}'",
@@ -132,8 +161,25 @@ def enormous() -> Sample:
     cases = {k: tuple(replace(e, text=long, item=long) for e in es) for k, es in evidence.wrong.items()}
     suspects = tuple(Suspect(long, long, long, 0.1, 0.9) for _ in range(5000))
     data = replace(made.result.data, source=long, faults=tuple(Fault(long, long, long) for _ in range(5000)))
+    names = [f"{k} {long}" for k in range(300)]
+    run = good()
+    ran = tuple(replace(e, epoch=k, drift=dict.fromkeys(names, 0.1)) for k, e in enumerate(run.epochs * 50))
+    test = replace(run.range_tests[0], rates=run.range_tests[0].rates * 20, losses=run.range_tests[0].losses * 20)
+    heavy = replace(
+        run,
+        epochs=ran,
+        stopped=long,
+        rates=dict.fromkeys(names, 0.1),
+        range_tests=tuple(replace(test, group=name) for name in names),
+        notes=(long,) * 100,
+        recipe=dict.fromkeys(names, long),
+        interpolation=run.interpolation * 500,
+    )
+    trained = tuple(
+        replace(s, name=long, rung=13, reason=long, gain_over=long, training=heavy) for s in made.result.strategies * 20
+    )
     return Sample(
-        replace(made.result, data=data, suspects=suspects, command=long),
+        replace(made.result, data=data, suspects=suspects, command=long, strategies=made.result.strategies + trained),
         replace(evidence, map=points, wrong=cases, right=cases),
     )
 
@@ -145,5 +191,7 @@ SAMPLES = {
     "two_classes": two_classes,
     "no_test_part": no_test_part,
     "one_label": one_label,
+    "climbed": climbed,
+    "stayed": stayed,
     "hostile": hostile,
 }

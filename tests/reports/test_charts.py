@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.reports.samples import no_test_part, one_label, pictures
 
-from graft.reports.charts import linear_axis, reliability, time_axis, time_parts
+from graft.reports.charts import (
+    choice_axis,
+    count_axis,
+    curve,
+    linear_axis,
+    power_axis,
+    reliability,
+    time_axis,
+    time_parts,
+    value_axis,
+)
 from graft.reports.confusion import confusion_view
 from graft.reports.ladder import ladder
 from graft.reports.placement import LETTER, Name, Spot, place
@@ -53,6 +63,56 @@ def test_a_decade_is_as_long_as_the_next() -> None:
         "1\u202fs",
         "3\u202fs",
     ]
+
+
+def test_an_axis_of_time_speaks_of_minutes_and_hours() -> None:
+    words = [t.text.replace("\u202f", " ") for t in time_axis([0.002, 3600.0]).ticks]
+    assert words == ["10 ms", "100 ms", "1 s", "10 s", "1 min", "10 min", "1 h"]
+    words = [t.text.replace("\u202f", " ") for t in time_axis([30.0, 7200.0]).ticks]
+    assert words == ["30 s", "1 min", "3 min", "10 min", "30 min", "1 h", "3 h"]
+
+
+@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=20))
+def test_an_axis_of_counts_has_whole_ticks(values: list[int]) -> None:
+    axis = count_axis(values)
+    assert all(0 <= axis.at(v) <= 100 for v in values)
+    assert 1 <= len(axis.ticks) <= 8
+    assert all(axis.at(int(t.text.replace(",", ""))) == t.at for t in axis.ticks)
+
+
+def test_ten_epochs_have_even_ticks() -> None:
+    assert [t.text for t in count_axis(range(1, 11)).ticks] == ["2", "4", "6", "8", "10"]
+    assert [(t.text, t.at) for t in count_axis([3]).ticks] == [("3", 50.0)]
+
+
+@given(st.lists(st.floats(1e-12, 1e12), min_size=1, max_size=20))
+def test_an_axis_of_powers_holds_its_values(values: list[float]) -> None:
+    axis = power_axis(values)
+    assert axis.low <= min(values) <= max(values) <= axis.high
+    assert 1 <= len(axis.ticks) <= 7
+
+
+def test_the_ticks_of_rates() -> None:
+    assert [t.text for t in power_axis([1e-6, 0.1]).ticks] == ["1e-6", "1e-5", "1e-4", "1e-3", "0.01", "0.1"]
+    assert [t.text for t in power_axis([1e-7, 10], most=4).ticks] == ["1e-7", "1e-4", "0.1"]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20))
+def test_an_axis_of_values_holds_them(values: list[float]) -> None:
+    axis = value_axis(values)
+    assert axis.low <= min(values) <= max(values) <= axis.high
+    assert len({t.text for t in axis.ticks}) >= 1
+
+
+def test_choices_stand_in_the_middle_of_their_stretch() -> None:
+    assert [(t.at, t.text) for t in choice_axis(["a", "b"]).ticks] == [(25.0, "a"), (75.0, "b")]
+
+
+def test_a_curve_has_a_gap_where_there_is_no_number() -> None:
+    x, y = count_axis([0, 4]), linear_axis([0.0, 1.0], repr, lowest=0.0, highest=1.0)
+    made = curve([(0, 0.0), (1, 1.0), (2, None), (3, float("nan")), (4, 0.5)], x, y, repr)
+    assert made.path == "M0 100L25 0M100 50"
+    assert made.points == ((0.0, 100.0, "0.0"), (25.0, 0.0, "1.0"), (100.0, 50.0, "0.5"))
 
 
 spots = st.builds(

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from graft.reports.formats import MEASURES, cut, memory, percent, plural, seconds
+from graft.reports.formats import (
+    MEASURES,
+    brief,
+    cut,
+    known,
+    known_interval,
+    measure_named,
+    memory,
+    percent,
+    plural,
+    seconds,
+    setting,
+    size,
+)
 from graft.results import Interval
 
 
@@ -65,3 +78,48 @@ def test_words() -> None:
     assert plural(2, "label looks", "labels look") == "2 labels look"
     assert cut("abcdef", 6) == "abcdef"
     assert cut("abcdefg", 6) == "abcde…"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (2e-4, "2e-4"),
+        (0.000213, "2.1e-4"),
+        (0.001, "1e-3"),
+        (0.05, "0.05"),
+        (0.385, "0.385"),
+        (12.0, "12"),
+        (48_000.0, "48000"),
+        (3.1e9, "3.1e9"),
+        (-0.5, "-0.5"),
+        (float("nan"), "–"),
+        (None, "–"),
+    ],
+)
+def test_settings_in_few_signs(value: float | None, text: str) -> None:
+    assert brief(value) == text
+
+
+def test_settings_of_every_kind() -> None:
+    values = (True, False, None, "cosine", 5, 1e-4, ("crop", "flip"))
+    assert [setting(v) for v in values] == ["on", "off", "none", "cosine", "5", "1e-4", "crop+flip"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "–"), (12, "12 bytes"), (594_112, "594 kB"), (13_612_204, "13.6 MB"), (2_500_000_000, "2.5 GB")])  # fmt: skip
+def test_sizes(value: int, text: str) -> None:
+    assert size(value).replace("\u202f", " ") == text
+
+
+def test_only_numbers_are_known() -> None:
+    assert known(0.0) == 0.0
+    assert [known(v) for v in (None, float("nan"), float("inf"), -float("inf"))] == [None] * 4
+    assert known_interval(Interval(1.0, 0.5, float("nan"), 3)) == Interval(1.0, None, None, 3)
+    assert known_interval(Interval(1.0, 0.5, 1.5, 3)) == Interval(1.0, 0.5, 1.5, 3)
+    assert known_interval(Interval(float("nan"), 0.5, 1.5, 3)) is None
+    assert known_interval(None) is None
+
+
+def test_a_measure_that_is_not_known_is_a_plain_number() -> None:
+    assert measure_named("accuracy") is MEASURES["accuracy"]
+    assert (measure_named("masked-token loss").label, measure_named("x").value(0.5)) == ("Masked-token loss", "0.500")

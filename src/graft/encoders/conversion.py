@@ -58,6 +58,8 @@ def read_graph(core: Any, encoder: Encoder) -> Any:
 
     Where the cache folder cannot be written the graph is used from memory: slower to open, no less right.
     """
+    if not getattr(encoder, "kept", True):  # a tuned encoder that may never be used again
+        return convert(encoder)
     place = settings.cache_dir() / "openvino" / encoder.info.fingerprint
     if _whole(place):
         # A graph another version wrote may be unreadable to this one: then it is made again.

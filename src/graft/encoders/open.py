@@ -50,7 +50,12 @@ def _open(reference: str, modality: str | None) -> Encoder:
     if kind == "hub" and rest:
         return _open_folder(reference, folders.hub_folder(rest), modality)
     if kind == "dir" and rest:
-        return _open_folder(reference, folders.local_folder(rest), modality)
+        from graft.encoders.tuned import encoder_folder, open_tuned
+
+        folder = folders.local_folder(rest)
+        if encoder_folder(folder) is not None:
+            return open_tuned(folder, modality, reference=reference)
+        return _open_folder(reference, folder, modality)
     if kind == "layer":
         from graft.encoders.joint import JointEncoder
         from graft.encoders.layers import LayerEncoder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from graft.data.splits import save_split
 from graft.diagnostics.assessment import Judged, calibrate, held_out_metrics, set_threshold, where_it_errs
 from graft.diagnostics.evidence import gather
 from graft.diagnostics.labels import suspects
+from graft.encoding import encode
+from graft.errors import ModelError
 from graft.fitting.session import Stopwatch, environment
 from graft.fitting.steps import Chosen
 from graft.heads.base import softmax
@@ -30,9 +32,11 @@ from graft.results import (
     to_json,
 )
 from graft.store.files import new_folder, write_bytes, write_json
-from graft.strategies.frozen import head_from_state
+from graft.strategies.trained import head_from_state
 
 MOST_SUSPECTS = 40
+COMPARED = 16  # items whose vectors the saved encoder must give again
+CLOSE = 1e-4  # of the largest value: number formats and batch shapes move the last digits
 SAMPLE = 64  # vectors on which the saved model is compared with the one in memory
 
 
@@ -64,7 +68,10 @@ def prove(chosen: Chosen, *, coverage: float, seed: int) -> Proof:
         rows = np.flatnonzero(selection.oof_known_N)
         calibration = calibrate(selection.oof_logits_NC[rows], dataset.labels[train[rows]])
         p_NC = softmax(selection.oof_logits_NC / calibration.temperature)
-        folds = Judged(train, dataset.labels[train], p_NC, "folds")
+        run = np.flatnonzero(
+            selection.oof_logits_NC.any(axis=1)
+        )  # a rung measured on some folds answered their items alone
+        folds = Judged(train[run], dataset.labels[train[run]], p_NC[run], "folds")
         known = Judged(train[rows], dataset.labels[train[rows]], p_NC[rows], "folds")
     temperature = calibration.temperature if calibration else 1.0
     if len(test):
@@ -102,11 +109,12 @@ def publish(chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, fol
             sample = chosen.pool.x_ND[np.concatenate([partition.train, partition.test])[:SAMPLE]]
             artifact.save(
                 draft / "model",
-                artifact.Manifest.of(result, head=config),
+                artifact.Manifest.of(result, head=config, tuned=chosen.tuned.changes.kind if chosen.tuned else ""),
                 arrays,
                 sample_x=sample,
                 sample_probabilities=softmax(selection.head.logits(sample) / proof.temperature),
                 rebuild=head_from_state,
+                write_encoder=None if chosen.tuned is None else _writing(chosen),
             )
         with watch.part("report"):
             evidence = Evidence()
@@ -166,3 +174,28 @@ def _result(chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, fol
         command=command,
         out=str(folder),
     )
+
+
+def _writing(chosen: Chosen) -> Callable[[Path], None]:
+    """Writes the trained encoder's folder and reads it back: its vectors of some items must be those the head was judged on.
+
+    Raises ModelError where they differ.
+    """
+
+    def write(folder: Path) -> None:
+        from graft.encoders.tuned import open_tuned, save_encoder
+
+        assert chosen.tuned is not None
+        save_encoder(folder, chosen.tuned)
+        some = np.arange(min(len(chosen.dataset), COMPARED))
+        contents = [chosen.dataset.contents[i] for i in some]
+        again_ND = encode(contents, open_tuned(folder, chosen.dataset.modality), remember=False).vectors
+        here_ND = chosen.pool.x_ND[some]
+        worst = float(np.abs(again_ND - here_ND).max() / max(float(np.abs(here_ND).max()), 1e-9))
+        if not worst <= CLOSE:
+            raise ModelError(
+                f"The saved encoder's vectors differ from the trained one's by {worst:.2g} of the largest value "
+                f"(at most {CLOSE:g} is allowed); nothing was kept."
+            )
+
+    return write

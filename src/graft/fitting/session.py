@@ -9,26 +9,29 @@ import platform
 import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from graft.errors import UsageError, unknown
+from graft.selection.trials import METRICS
 from graft.settings import processor, threads
 from graft.store.files import check_writable
-from graft.strategies.frozen import STRATEGIES
-from graft.trials import METRICS
+from graft.strategies.trained import ALL_NAMES, TRAINED
+from graft.trainers.recipe import with_settings
 
 PARTS = ("read", "encode", "select", "refit", "report")
 
 
 def check_flags(
-    *,
     metric: str,
+    strategies: Sequence[str] | None,
+    training: Mapping[str, str],
+    *,
     coverage: float,
     shots: int | None,
     folds: int | None,
     seed: int,
-    strategies: Sequence[str] | None,
 ) -> None:
     """Raise UsageError for all flags outside their ranges, before anything is read."""
     problems = []
@@ -43,12 +46,29 @@ def check_flags(
     if not 0 <= seed < 2**32:
         problems.append(f"--seed {seed}: it lies between 0 and {2**32 - 1}.")
     for name in strategies or ():
-        if name not in STRATEGIES:
-            problems.append(unknown("--strategies", name, STRATEGIES))
+        if name not in ALL_NAMES:
+            problems.append(unknown("--strategies", name, ALL_NAMES))
     if strategies is not None and not strategies:
-        problems.append(f"--strategies names none. Allowed: {', '.join(STRATEGIES)}.")
+        problems.append(f"--strategies names none. Allowed: {', '.join(ALL_NAMES)}.")
+    try:
+        with_settings(next(iter(TRAINED.values())).recipes["text"], training)
+    except UsageError as error:
+        problems.append(f"--train: {error.message}")
     if problems:
         raise UsageError(" ".join(problems))
+
+
+def at_once(*checks: Callable[[], Any]) -> list[Any]:
+    """What each check returns. Raises one UsageError with the messages of all that raised one; other errors pass."""
+    found, problems = [], []
+    for check in checks:
+        try:
+            found.append(check())
+        except UsageError as error:
+            problems.append(error.message)
+    if problems:
+        raise UsageError(" ".join(dict.fromkeys(problems)))
+    return found
 
 
 class Stopwatch:
@@ -92,22 +112,23 @@ def environment() -> dict[str, str]:
     return {"python": platform.python_version(), **versions, "processor": processor(), "threads": str(threads())}
 
 
+def folders_named(name: str) -> Iterator[Path]:
+    """graft-out/NAME, graft-out/NAME-2, ... without end."""
+    base = Path("graft-out") / (re.sub(r"[^\w.-]+", "-", name).strip("-.")[:100] or "fit")
+    return (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in itertools.count(1))
+
+
 def free_folder(out: Path | None, name: str) -> Path:
     """`out`, which must not exist, or the first free of graft-out/NAME, graft-out/NAME-2, ...
 
     Raises UsageError where `out` exists, StorageError where nothing can be written.
     """
-    base = out or Path("graft-out") / (re.sub(r"[^\w.-]+", "-", name).strip("-.")[:100] or "fit")
-    check_writable(base)
-    if out is not None:
-        if out.exists():
-            raise UsageError(
-                f"--out {out} exists, and results are never overwritten. Name another folder, or remove it."
-            )
-        return out
-    return next(
-        p for n in itertools.count(1) if not (p := base if n == 1 else base.with_name(f"{base.name}-{n}")).exists()
-    )
+    check_writable(out or next(folders_named(name)))
+    if out is None:
+        return next(path for path in folders_named(name) if not path.exists())
+    if out.exists():
+        raise UsageError(f"--out {out} exists, and results are never overwritten. Name another folder, or remove it.")
+    return out
 
 
 def command_line(verb: str, data: object, flags: Mapping[str, object], defaults: Mapping[str, object]) -> str:

@@ -5,9 +5,9 @@ Legend: N items, D dims, S pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,20 @@ from graft.encoders.base import Encoder
 from graft.encoders.open import BUNDLED, open_encoder
 from graft.encoding import encode
 from graft.errors import DataError, UsageError
+from graft.fitting.upper import Grounds, Request, encode_tuned, try_upper
 from graft.results import (
     Duplicates,
     EncoderSummary,
     Fault,
     Interval,
 )
-from graft.selection import Candidate, Selection, score_ungrouped, select
+from graft.selection.select import Candidate, Selection, score_ungrouped, select
 from graft.store.cache import VectorCache
 from graft.strategies.frozen import Task
 from graft.strategies.naming import name_classes
+
+if TYPE_CHECKING:
+    from graft.encoders.tuned import TunedEncoder
 
 WORTH_COMPARING = (
     0.05  # share of training items in groups; with fewer, random folds can give away no more than that share
@@ -138,7 +142,7 @@ def _fitting_encoder(reference: str, modality: str) -> Encoder:
 class Chosen:
     """The choice and all that judges it: the data set with both parts, the chosen encoder's `pool`, the ladder's evidence, what was copied.
 
-    `encoders` are all that competed.
+    `encoders` are all that competed; `tuned` is the trained encoder of `pool` where a rung that trains was chosen.
     """
 
     dataset: Dataset
@@ -147,6 +151,7 @@ class Chosen:
     selection: Selection
     duplicates: Duplicates
     encoders: tuple[EncoderSummary, ...]
+    tuned: TunedEncoder | None = None
 
 
 def choose(
@@ -154,21 +159,20 @@ def choose(
     *,
     group: str,
     hold_out: Mapping[str, Any],
-    strategies: Sequence[str] | None,
     metric: str,
     folds: int | None,
-    left: Callable[[], float | None],
-    seed: int,
+    request: Request,
 ) -> Chosen:
     """Hold out the test part if none is fixed, and choose encoder and strategy on paired folds of the training items.
 
-    `group` is "auto" (near duplicates stay together), "none", or a column's name; `hold_out` goes to `after_encoding`; `left` tells
-    the seconds left of a time budget.
+    `group` is "auto" (near duplicates stay together), "none", or a column's name; `hold_out` goes to `after_encoding`; `request`
+    says which strategies are wanted, and the seconds left of a time budget.
     """
-    grouping = _near_duplicates(encoded)
+    grouping = near_duplicates(encoded)
     groups = encoded.dataset.groups
     if groups is None:
         groups = grouping.group_ids if group == "auto" else np.arange(len(encoded.dataset))
+    seed = request.seed
     partition = after_encoding(encoded.dataset, encoded.partition, groups, seed=seed, **hold_out)
     dataset, partition = learnable(encoded.dataset, partition)
     kept = [encoded.dataset.classes.index(name) for name in dataset.classes]
@@ -180,22 +184,28 @@ def choose(
         candidates,
         labels,
         groups=groups[train],
-        strategies=strategies,
+        strategies=request.frozen,
         metric=metric,
         folds=folds,
-        budget=left(),
+        budget=request.left(),
         seed=seed,
     )
     position = [candidate.encoder for candidate in candidates].index(selection.encoder)
     duplicates = _duplicates(encoded.dataset, partition, grouping)
-    if selection.folds and _share_grouped(groups[train]) >= WORTH_COMPARING and left() != 0.0:
+    if selection.folds and _share_grouped(groups[train]) >= WORTH_COMPARING and request.left() != 0.0:
         random = score_ungrouped(selection, candidates[position], labels, seed=seed)
         duplicates = replace(duplicates, grouped=_score(selection), random=random)
     summaries = tuple(pool.summary for pool in pools)
-    return Chosen(dataset, partition, pools[position], selection, duplicates, summaries)
+    pool = pools[position]
+    ground = Grounds(pool.x_ND[train], labels, pool.task, dataset.classes, dataset.class_descriptions(), request)
+    upper = try_upper(selection, pool.encoder, [dataset.contents[i] for i in train], ground)
+    if upper.encoder is not None:
+        x_ND, summary = encode_tuned(upper.encoder, dataset.contents)
+        pool = replace(pool, x_ND=x_ND, summary=replace(summary, reference=pool.summary.reference))
+    return Chosen(dataset, partition, pool, upper.selection, duplicates, summaries, upper.encoder)
 
 
-def _near_duplicates(encoded: Encoded) -> Grouping:
+def near_duplicates(encoded: Encoded) -> Grouping:
     """What looks or reads the same. A class of pictures that is one object is found from the training labels alone."""
     dataset, test = encoded.dataset, encoded.partition.test
     if dataset.modality == "text":

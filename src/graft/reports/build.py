@@ -12,6 +12,7 @@ from graft.reports.cases import class_cases, doubts, worst_first
 from graft.reports.charts import reliabilities, time_parts
 from graft.reports.confusion import confusion_view
 from graft.reports.ladder import ladder
+from graft.reports.training import trained
 from graft.reports.vector_map import vector_map
 from graft.reports.verdict import verdict
 from graft.results import Evidence, FitResult
@@ -34,6 +35,7 @@ def fit_report(result: FitResult, evidence: Evidence) -> str:
             evidence=evidence,
             verdict=verdict(result),
             ladder=ladder(result),
+            trained=trained(result),
             confusion=confusion_view(result.confusion) if result.confusion else None,
             classes=worst_first(result.per_class),
             cases=class_cases(result, evidence),
@@ -69,7 +71,7 @@ def environment() -> Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
-    for name in ("percent", "decimal", "count", "seconds", "memory", "cut"):
+    for name in ("percent", "decimal", "count", "seconds", "memory", "cut", "known"):
         environment.filters[name] = getattr(formats, name)
     script = (TEMPLATES / "report.js").read_text("utf-8")
     digest = hashlib.sha256(script.encode()).digest()

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from graft.reports.formats import percent, seconds
+from graft.reports.formats import brief, known, percent, seconds
 from graft.results import Calibration
 
 Words = Callable[[float], str]
@@ -57,11 +57,16 @@ def linear_axis(values: Iterable[float], words: Words, *, lowest: float, highest
     """A vertical axis around the values with about five round ticks, never beyond `lowest` and `highest`."""
     values = list(values)
     low, high = min(values), max(values)
-    pad = 0.08 * (high - low) or 0.05 * abs(high) or 0.05
+    pad = 0.08 * (high - low) if not _alike(low, high) else 0.05 * abs(high) if abs(high) > 1e-9 else 0.05
     low, high = max(lowest, low - pad), min(highest, high + pad)
     step = _round_step((high - low) / 4)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return _axis(low, high, (k * step for k in range(first, last + 1)), words, upward=True)
+
+
+def _alike(low: float, high: float) -> bool:
+    """Whether two numbers are too close to have ticks between them."""
+    return high - low <= 1e-9 * max(1e-9, abs(high), abs(low))
 
 
 def _round_step(rough: float) -> float:
@@ -70,19 +75,110 @@ def _round_step(rough: float) -> float:
 
 
 def time_axis(values: Iterable[float]) -> Axis:
-    """A horizontal logarithmic axis of seconds: ticks at 1 and 3 of each decade, or at 1 alone where decades are many."""
+    """A horizontal logarithmic axis of seconds, from milliseconds to hours: ticks at 1 and 3 of each decade of milliseconds, seconds,
+    minutes and hours, or at each decade alone where there are many.
+    """
     values = [max(v, 1e-3) for v in values]
     low, high = min(values), max(values)
     widen = max(1.5, math.sqrt(12 / (high / low)))  # at least a decade wide, so that there are ticks to read
     low, high = low / widen, high * widen
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1.0,) if math.log10(high / low) > 3.2 else (1.0, 3.0)
-    marks = [s * 10.0**d for d in decades for s in steps]
+    marks = sorted(unit * 10.0**d * s for unit, decades in CLOCK for d in decades for s in steps)
     return _axis(low, high, (m for m in marks if low <= m <= high), _round_seconds, log=True)
 
 
+# Units of time in seconds with the decades written in them: 1 ms to 30 s, 1 to 30 min, from 1 h on.
+CLOCK = ((1.0, range(-4, 2)), (60.0, range(2)), (3600.0, range(6)))
+
+
 def _round_seconds(value: float) -> str:
-    return seconds(value) if value < 0.9 else f"{value:,.0f}\u202fs"
+    if value < 0.9:
+        return seconds(value)
+    unit, word = next((u, w) for u, w in ((3600, "h"), (60, "min"), (1, "s")) if value >= 0.999 * u)
+    return f"{value / unit:,.0f}\u202f{word}"
+
+
+def count_axis(values: Iterable[int]) -> Axis:
+    """A horizontal axis of whole numbers, such as epochs, with at most seven ticks."""
+    values = list(values)
+    low, high = min(values), max(values)
+    step = max(1, math.ceil(_round_step(max(high - low, 1) / 6)))
+    marks = range(low + -low % step, high + 1, step)
+    return _axis(low - 0.5 * (low == high), high + 0.5 * (low == high), marks, lambda v: f"{v:,.0f}")
+
+
+def power_axis(values: Iterable[float], most: int = 6) -> Axis:
+    """A horizontal logarithmic axis of positive numbers, such as learning rates, with ticks at powers of ten."""
+    values = list(values)
+    low, high = min(values), max(values)
+    low, high = low / (1.0 if high > 10 * low else 3.2), high * (1.0 if high > 10 * low else 3.2)
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    every = max(1, math.ceil((last - first + 1) / most))
+    return _axis(low, high, (10.0**d for d in range(first, last + 1, every)), brief, log=True)
+
+
+def share_axis() -> Axis:
+    """A horizontal axis from 0 to 100 %."""
+    return _axis(0, 1, (0.0, 0.5, 1.0), lambda v: percent(v, 0))
+
+
+def value_axis(values: Iterable[float]) -> Axis:
+    """A horizontal linear axis of any numbers, with one to five round ticks."""
+    values = list(values)
+    low, high = min(values), max(values)
+    if _alike(low, high):
+        low, high = low - max(0.5 * abs(low), 0.1), high + max(0.5 * abs(high), 0.1)
+    step = _round_step((high - low) / 4)
+    marks = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    return _axis(low, high, (k * step for k in marks), lambda v: f"{v:.3g}")
+
+
+def choice_axis(choices: Sequence[str]) -> Axis:
+    """A horizontal axis of named choices, each in the middle of its own stretch."""
+    n = max(len(choices), 1)
+    ticks = tuple(Tick(round(100 * (k + 0.5) / n, 2), choice) for k, choice in enumerate(choices))
+    return Axis(0, n, False, False, ticks)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a plot: an SVG path in a box of 100 × 100, and its points (x, y, words). What is no number leaves a gap."""
+
+    name: str
+    kind: str
+    path: str
+    points: tuple[tuple[float, float, str], ...]
+
+
+def curve(
+    points: Iterable[tuple[float, float | None]], x: Axis, y: Axis, words: Words, *, name: str = "", kind: str = "line"
+) -> Curve:
+    """A line through (x, y) values from left to right; `words` writes a y."""
+    path, drawn, down = [], [], False
+    for at, value in points:
+        if (value := known(value)) is None:
+            down = False
+            continue
+        place = (x.at(at), y.at(value))
+        path.append(f"{'L' if down else 'M'}{place[0]:g} {place[1]:g}")
+        drawn.append((*place, words(value)))
+        down = True
+    return Curve(name, kind, "".join(path), tuple(drawn))
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture of one or more lines. `lost` are horizontal places where a line has no number, `best` a place to be named in words."""
+
+    title: str
+    x_title: str
+    x: Axis
+    y: Axis
+    curves: tuple[Curve, ...]
+    label: str
+    lost: tuple[float, ...] = ()
+    best: tuple[float, float, str] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ Signs: U+202F (narrow no-break space) before a unit, U+2013 between the ends of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from graft.results import Interval
 
@@ -62,6 +64,50 @@ def memory(megabytes: float) -> str:
     return f"{megabytes / 1000:.1f}{NARROW}GB" if megabytes >= 1000 else f"{megabytes:.0f}{NARROW}MB"
 
 
+def size(number: int) -> str:
+    """Bytes as kB, MB or GB (thousands of one another); a dash for none."""
+    if number <= 0:
+        return NONE
+    power = next((p for p in (9, 6, 3) if number >= 10**p), 0)
+    word = {9: "GB", 6: "MB", 3: "kB", 0: "bytes"}[power]
+    return f"{number / 10**power:.{0 if power in (0, 3) else 1}f}{NARROW}{word}"
+
+
+def brief(value: float | None) -> str:
+    """A setting's number in few signs, written as one would type it: `2e-4`, `0.05`, `12`; a dash for what is no number."""
+    if (number := known(value)) is None:
+        return NONE
+    if number == 0 or 0.01 <= abs(number) < 1e6:
+        return f"{number:.3g}" if abs(number) < 100 else f"{number:.0f}"
+    mantissa, _, exponent = f"{number:.1e}".partition("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+def setting(value: Any) -> str:
+    """A setting's value as a reader would write it on the command line."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return brief(value)
+    if isinstance(value, (list, tuple)):
+        return "+".join(setting(v) for v in value)
+    return "none" if value is None else str(value)
+
+
+def known(value: float | None) -> float | None:
+    """The value where it is a number that can be drawn and written; None for nothing measured, not-a-number, infinities and their like."""
+    return value if value is not None and math.isfinite(value) and abs(value) < 1e100 else None
+
+
+def known_interval(interval: Interval | None) -> Interval | None:
+    """The interval where its value is a number, its ends None unless both are."""
+    if interval is None or known(interval.value) is None:
+        return None
+    if known(interval.low) is None or known(interval.high) is None:
+        return Interval(interval.value, None, None, interval.n)
+    return interval
+
+
 @dataclass(frozen=True)
 class Measure:
     """A measure's name for people and the way its values are written; `share` for those that live in 0..1 and read best as percentages."""
@@ -107,6 +153,11 @@ MEASURES = {
         Measure("ece", "Calibration error (ECE)", share=False, lower_is_better=True),
     )
 }
+
+
+def measure_named(name: str) -> Measure:
+    """The measure of this name; one that is not known here is written as a plain number."""
+    return MEASURES.get(name) or Measure(name, name[:1].upper() + name[1:].replace("_", " "), share=False)
 
 
 def cut(text: str, letters: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from graft.reports.charts import Axis, linear_axis, time_axis
-from graft.reports.formats import MEASURES, NARROW, Measure
+from graft.reports.formats import MEASURES, NARROW, Measure, known, known_interval
 from graft.reports.placement import Name, Spot, place
 from graft.results import FitResult, Interval, StrategyResult
 
@@ -16,13 +16,19 @@ DESK, PHONE, HEIGHT = 700, 262, 300
 
 @dataclass(frozen=True)
 class Row:
-    """One strategy in the table; `score` is None where it was not measured, `encoder` is empty unless several competed."""
+    """One strategy in the table; `score` and `gain` are None where there is no number, `encoder` is empty unless several competed.
+
+    `split` is True where it was measured on one split in place of the folds, `seconds` 0 where no time was taken.
+    """
 
     number: int
     result: StrategyResult
     encoder: str
     chosen: bool
     score: Interval | None
+    gain: Interval | None = None
+    seconds: float = 0.0
+    split: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Ladder:
     @property
     def memory_known(self) -> bool:
         """Whether memory was measured for any strategy."""
-        return any(row.result.memory_mb > 0 for row in self.rows)
+        return any((known(row.result.memory_mb) or 0) > 0 for row in self.rows)
 
 
 def ladder(result: FitResult) -> Ladder:
@@ -60,7 +66,7 @@ def ladder(result: FitResult) -> Ladder:
     measure, chosen = MEASURES[result.metric], result.chosen_result
     several = len({s.encoder for s in result.strategies}) > 1
     rows = tuple(
-        Row(number, s, s.encoder if several else "", s is chosen, s.metrics.get(result.metric))
+        _row(number, s, s.encoder if several else "", s is chosen, result.metric)
         for number, s in enumerate(result.strategies, 1)
     )
     scored = [(row, row.score) for row in rows if row.score is not None]
@@ -68,9 +74,16 @@ def ladder(result: FitResult) -> Ladder:
         return Ladder(measure, rows)
     ends = [v for _, score in scored for v in (score.value, score.low, score.high) if v is not None]
     y = linear_axis(ends, _short(measure), lowest=0.0, highest=1.0 if measure.share else float("inf"))
-    x = time_axis([row.result.seconds for row, _ in scored])
+    x = time_axis([row.seconds for row, _ in scored])
     marks = [_mark(row, score, x, y) for row, score in scored]
     return Ladder(measure, rows, x, y, _named(marks), _best_so_far(marks, measure))
+
+
+def _row(number: int, s: StrategyResult, encoder: str, chosen: bool, metric: str) -> Row:
+    """A run that came to nothing may have a score or a time that is no number."""
+    score, gain = known_interval(s.metrics.get(metric)), known_interval(s.gain)
+    split = s.training is not None and s.training.measured_on == "one split"
+    return Row(number, s, encoder, chosen, score, gain, known(s.seconds) or 0.0, split)
 
 
 def _short(measure: Measure) -> Callable[[float], str]:
@@ -81,7 +94,7 @@ def _short(measure: Measure) -> Callable[[float], str]:
 def _mark(row: Row, score: Interval, x: Axis, y: Axis) -> Mark:
     low = score.value if score.low is None else score.low
     high = score.value if score.high is None else score.high
-    return Mark(row, x.at(row.result.seconds), y.at(score.value), y.at(low), y.at(high))
+    return Mark(row, x.at(row.seconds), y.at(score.value), y.at(low), y.at(high))
 
 
 def _named(marks: Sequence[Mark]) -> tuple[Mark, ...]:

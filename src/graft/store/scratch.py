@@ -6,6 +6,7 @@ import mmap
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +15,25 @@ IN_MEMORY = 512 * 2**20  # bytes up to which an array is kept in memory
 
 
 class ScratchRows:
-    """A float32 array (n, dim), filled row by row in any order; above `in_memory` bytes its rows lie in a file in `folder`.
+    """An array (n, dim), filled row by row in any order; above `in_memory` bytes its rows lie in a file in `folder`.
 
-    Where the folder cannot be written or is too full, the array is in memory whatever its size.
+    Numbers are float32 unless `dtype` says otherwise. Where the folder cannot be written or is too full, the array is in memory whatever
+    its size.
     """
 
-    def __init__(self, count: int, dim: int, folder: Path, *, in_memory: int = IN_MEMORY) -> None:
-        size = count * dim * 4
+    def __init__(
+        self, count: int, dim: int, folder: Path, *, in_memory: int = IN_MEMORY, dtype: type[np.generic] = np.float32
+    ) -> None:
+        size = count * dim * np.dtype(dtype).itemsize
         self._map = _unnamed(folder, size) if size > in_memory else None
         self._drop_after = max(1, in_memory // 8)
         self._written = 0
         if self._map is None:
-            self.array = np.empty((count, dim), np.float32)
+            self.array: NDArray[Any] = np.empty((count, dim), dtype)
         else:
-            self.array = np.frombuffer(self._map, np.float32).reshape(count, dim)
+            self.array = np.frombuffer(self._map, dtype).reshape(count, dim)
 
-    def set(self, positions: NDArray[np.int64], x_BD: NDArray[np.float32]) -> None:
+    def set(self, positions: NDArray[np.int64], x_BD: NDArray[Any]) -> None:
         """Fill the rows at `positions`."""
         self.array[positions] = x_BD
         self._written += x_BD.nbytes
@@ -37,7 +41,7 @@ class ScratchRows:
             self._map.madvise(mmap.MADV_DONTNEED)  # they stay in the file; only this process's memory is freed
             self._written = 0
 
-    def keep(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    def keep(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         """The rows at ascending `positions` as an array of their own; the others are overwritten."""
         if len(positions) == len(self.array):
             return self.array

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from graft.reports.formats import known_interval
 from graft.results import Fault, Interval
 
 FAULTS_SHOWN = 20
@@ -26,8 +27,8 @@ def plain_table(*columns: str) -> Table:
 
 
 def interval(of: Interval | None) -> str:
-    """A value with the ends of its interval; nothing for None."""
-    return "" if of is None else f"{of.value:.3f}  {ends(of)}".rstrip()
+    """A value with the ends of its interval; nothing for None and for what is no number."""
+    return "" if (of := known_interval(of)) is None else f"{of.value:.3f}  {ends(of)}".rstrip()
 
 
 def ends(interval: Interval) -> str:
@@ -36,8 +37,8 @@ def ends(interval: Interval) -> str:
 
 
 def signed(interval: Interval | None) -> str:
-    """A difference with its sign and its interval; nothing for None."""
-    if interval is None:
+    """A difference with its sign and its interval; nothing for None and for what is no number."""
+    if (interval := known_interval(interval)) is None:
         return ""
     either = "" if interval.low is None or interval.high is None else f"  {interval.low:+.3f} to {interval.high:+.3f}"
     return f"{interval.value:+.3f}{either}"

@@ -10,8 +10,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from graft.reports.formats import known
 from graft.results import DataSummary, EncoderSummary, FitResult, StrategyResult
-from graft.tables import search, serving
+from graft.tables import pretraining, search, serving, training
 from graft.tables.parts import ends, faults, heading, interval, line, plain_table, signed, size
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def _fit(result: FitResult) -> RenderableType:
     if result.test:
         parts += [_metrics(result.test, "on the test items"), Text("")]
     parts.append(_ladder(result))
+    if trained := list(training.trained_rungs(result)):
+        parts += [Text(""), *trained]
     parts += [Text(""), *_data(result.data)]
     if result.suspects:
         parts.append(Text(f"Labels in doubt: {len(result.suspects)}, shown in the report."))
@@ -74,7 +77,7 @@ def _ladder(result: FitResult) -> Table:
             name,
             interval(strategy.metrics.get(result.metric)),
             "" if chosen else signed(strategy.versus_chosen),
-            f"{strategy.seconds:.2f}" if strategy.status == "measured" else "",
+            f"{known(strategy.seconds) or 0.0:.2f}" if strategy.status == "measured" else "",
             "chosen" if chosen else _status(strategy),
             style="bold" if chosen else None,
         )
@@ -182,6 +185,8 @@ _RENDERERS: dict[str, Callable[[Any], RenderableType]] = {
     "Encoding": _encoding,
     "CacheUse": _cache,
     "Diagnosis": _diagnosis,
+    "TuneResult": training.tune_table,
+    "PretrainResult": pretraining.pretrain_table,
     "IndexResult": search.index_table,
     "IndexVersions": search.versions_table,
     "SearchResult": search.search_table,

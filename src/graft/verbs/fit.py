@@ -18,10 +18,19 @@ def fit(
     encoder: Annotated[
         Sequence[str] | str, "Encoder reference; several compete on the same folds. Default: the bundled one."
     ] = (),
-    strategies: Annotated[Sequence[str] | str | None, "Only these strategies, separated by commas."] = None,
+    strategies: Annotated[
+        Sequence[str] | str | None,
+        "Only these strategies, separated by commas; frozen stands for all that train nothing.",
+    ] = None,
     metric: Annotated[Literal["accuracy", "macro_f1", "log_loss"], "What to choose by."] = "accuracy",
     budget: Annotated[
-        str | float | None, "Time after which no further strategy is measured; encoding counts. 90s, 10m, 2h."
+        str | float | None,
+        "Time after which no further strategy is measured; encoding counts. 90s, 10m, 2h. Left out: trained rungs get ten minutes.",
+    ] = None,
+    train: Annotated[str | None, "Settings of the trained rungs, as in epochs=5,rate=1e-4,mixup=0.2."] = None,
+    retain: Annotated[str | Path | None, "Labelled data of another task: how much of it a training forgets."] = None,
+    track: Annotated[
+        Literal["wandb", "mlflow", "tensorboard"] | None, "Where losses and rates are written while a rung is trained."
     ] = None,
     test: Annotated[str | None, "Held-out items: a path, or a fraction such as 0.2."] = None,
     split: Annotated[Path | str | None, "JSON file with the train and test items, as a fit saves it."] = None,
@@ -41,8 +50,9 @@ def fit(
 ) -> FitResult:
     """Choose the best way to transfer on your data, prove it on held-out items, save it, and report.
 
-    Every frozen strategy is measured on the same paired folds; the choice is refitted on all training items, calibrated, and
-    tested once. Writes `result.json`, `report.html`, `split.json` and `model/` into `out`.
+    Every frozen strategy is measured on the same paired folds, then those that train, one after the other while each proves a
+    gain and the time lasts. The choice is refitted on all training items, calibrated, and tested once. Writes `result.json`,
+    `report.html`, `split.json` and `model/` into `out`.
 
     Raises DataError when the data cannot be learned from, UsageError when flags contradict each other, MissingError when an
     encoder is not here, StorageError when `out` exists or cannot be written.
@@ -53,12 +63,16 @@ def fit(
     from graft.fitting.proof import prove, publish
     from graft.fitting.session import Stopwatch, check_flags, command_line, free_folder
     from graft.fitting.steps import choose, encode_items
+    from graft.fitting.upper import wanted_of, what_time_let_run
+    from graft.trainers.recipe import read_settings
 
     watch = Stopwatch(None if budget is None else str(budget))
     wanted = _words(strategies)
     references = [encoder] if isinstance(encoder, str) else list(encoder)
-    check_flags(metric=metric, coverage=coverage, shots=shots, folds=folds, seed=seed, strategies=wanted)
-    held, fraction = _test_part(test)
+    given = read_settings(train or "")
+    check_flags(metric, wanted, given, coverage=coverage, shots=shots, folds=folds, seed=seed)
+    request = wanted_of(wanted, given, retain=retain, track=track, left=watch.left, seed=seed)
+    held, fraction = test_part(test)
     column = None if group in ("auto", "none") else group
     with watch.part("read"):
         dataset = read(
@@ -82,19 +96,13 @@ def fit(
             encoded,
             group=group,
             hold_out={"test": fraction, "shots": shots},
-            strategies=wanted,
             metric=metric,
             folds=folds,
-            left=watch.left,
-            seed=seed,
+            request=request,
         )
     with watch.part("refit"):
         proof = prove(chosen, coverage=coverage, seed=seed)
-    if any(
-        result.status == "stopped" for result in chosen.selection.results
-    ):  # the same again, however fast the machine
-        measured = dict.fromkeys(r.name for r in chosen.selection.results if r.status == "measured")
-        flags |= {"budget": None, "strategies": ",".join(measured)}
+    flags |= what_time_let_run(chosen.selection.results, given)
     command = command_line("fit", data, flags, fit.__kwdefaults__ or {})
     if out is None:  # another fit may have taken the name meanwhile
         folder = free_folder(None, dataset.name)
@@ -109,7 +117,7 @@ def _words(given: str | Sequence[str] | None) -> list[str] | None:
     return [word.strip() for text in texts for word in text.split(",") if word.strip()]
 
 
-def _test_part(test: str | None) -> tuple[Path | None, float | None]:
+def test_part(test: str | None) -> tuple[Path | None, float | None]:
     """`--test` as a path or as a fraction strictly between 0 and 1; raises UsageError for a number outside."""
     from graft.errors import UsageError
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
     from graft.artifact import Manifest
-    from graft.results import FitResult, IndexResult
+    from graft.fitting.pretraining import PretrainResult
+    from graft.results import FitResult, IndexResult, TuneResult
+
+    Shown = FitResult | TuneResult | PretrainResult
 
 
 def show(
-    path: Annotated[str | Path, "A folder that fit wrote, its result.json, a model's folder, or an index."],
-) -> FitResult | Manifest | IndexResult:
-    """Show what a fit chose and measured, what a model is, or what an index holds.
+    path: Annotated[
+        str | Path, "A folder that fit, tune or pretrain wrote, its result.json, a model's folder, or an index."
+    ],
+) -> Shown | Manifest | IndexResult:
+    """Show what a fit chose and measured, what a search found, what a model is, or what an index holds.
 
-    A folder that `fit` wrote shows its `result.json`, a model's folder its `graft.json`, an index the version that is served.
+    A folder that `fit`, `tune` or `pretrain` wrote shows its `result.json`, a model's folder its `graft.json`, an index the version that is served.
 
     Raises MissingError when there is nothing at `path`, ModelError when it holds none of these or was changed.
     """
@@ -42,19 +48,30 @@ def _index(path: Path) -> IndexResult:
     return describe(path, version, Collection.open(path / "items.lance", version.lance).columns)
 
 
-def _result(path: Path) -> FitResult:
+def _result(path: Path) -> Shown:
     import json
 
     from graft.errors import ModelError
-    from graft.results import SCHEMA, FitResult, from_json
+    from graft.results import SCHEMA, from_json
 
     try:
         tree = json.loads(path.read_bytes())
         schema = tree["schema"]
         if schema <= SCHEMA:
-            return from_json(FitResult, tree)
+            shown: Shown = from_json(_kind(tree), tree)
+            return shown
     except (ValueError, TypeError, KeyError, AttributeError, StopIteration, RecursionError) as error:
         raise ModelError(f"{path} is not a result of `graft fit` ({type(error).__name__}: {error}).") from error
     raise ModelError(
         f"{path} has schema {schema}, this Graft reads up to {SCHEMA}. `pip install --upgrade graft` reads it."
     )
+
+
+def _kind(tree: Mapping[str, Any]) -> type[Any]:
+    """Which verb's result it is, by what no other has."""
+    from graft.fitting.pretraining import PretrainResult
+    from graft.results import FitResult, TuneResult
+
+    if "trials" in tree:
+        return TuneResult
+    return PretrainResult if "network" in tree else FitResult

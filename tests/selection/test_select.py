@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from graft.errors import DataError, UsageError
 from graft.heads.base import unit_rows
-from graft.selection import Candidate, draw_plan, select
+from graft.selection.select import Candidate, draw_plan, select
 from graft.strategies.frozen import STRATEGIES, Task
 
 CLASSES, DIMS = 4, 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graft.choice import (
+from graft.selection.choice import (
     ADVANTAGE,
     LABELS,
     PSEUDO_ITEMS,

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.choice import Standing, Wording, choose, choose_unmeasured, difference, explain, names_hold
 from graft.data.splits import folds as draw_folds
 from graft.errors import DataError, UsageError, unknown
 from graft.heads.base import Head, IntArray
 from graft.metrics.intervals import corrected_resampled_t
 from graft.results import Interval, StrategyResult
+from graft.selection.choice import Standing, Wording, choose, choose_unmeasured, difference, explain, names_hold
+from graft.selection.trials import METRICS, Fold, Plan, Trial, measure
 from graft.settings import one_thread, progress
 from graft.strategies.frozen import STRATEGIES, Settings, Strategy, Task, strategies_named
-from graft.trials import METRICS, Fold, Plan, Trial, measure
 
 MOST_FOLDS, MOST_REPEATS = 10, 2
 UNMEASURED = "not measured: with these labels no folds can be drawn"
@@ -91,7 +91,7 @@ def select(
     `y_N` are label codes in 0..C-1, `groups` (N,) codes of items that stay together (default: each is alone). `strategies` names
     those to measure (default all). `folds` is their number in a repeat; by default folds and repeats follow from the labels a
     class and the number of items. `budget` in seconds: a strategy not through by then is "stopped"; the cheapest that can run is
-    always measured. How the choice is made is told in `graft.choice`.
+    always measured. How the choice is made is told in `graft.selection.choice`.
 
     The same seed gives the same choice and the same bits, unless a budget ran out.
     Raises UsageError for an unknown strategy or metric and for folds that cannot be drawn, DataError when nothing can run.

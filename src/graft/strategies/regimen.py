@@ -1,0 +1,78 @@
+"""What a recipe does to batches, to the loss and to the weights: augmentation, mixing, order, penalties. Imported only where training runs.
+
+Legend: B items of a batch, P classes with at least one example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from graft.errors import UsageError
+from graft.heads.base import IntArray
+from graft.heads.linear import fit_path
+from graft.strategies.contrast import MANY_CLASSES
+from graft.strategies.items import Items
+from graft.tensors.augment import Transform, cutmix, either, for_pictures, mixup
+from graft.tensors.objectives import Objective, classification, contrastive, pair_cosine
+from graft.tensors.orders import centre_difficulty, curriculum, entropy_difficulty, loss_difficulty
+from graft.trainers.recipe import Recipe
+
+PLAIN = ("", "none")  # words for no augmentation
+LOOKED_AT = 16  # pictures by which is told whether they show writing
+
+
+def changes_items(recipe: Recipe) -> bool:
+    """Whether an item is another in each epoch."""
+    return recipe.augment not in PLAIN or recipe.mixup > 0 or recipe.cutmix > 0
+
+
+def transforms(recipe: Recipe, items: Items, n_classes: int) -> tuple[tuple[Transform, ...], tuple[str, ...]]:
+    """What is done to each batch, and notes on it. Raises UsageError for what these items do not allow."""
+    made: list[Transform] = []
+    notes: list[str] = []
+    if recipe.augment not in PLAIN:
+        transform, note = _augmentation(recipe.augment, items)
+        made += [transform] if transform else []
+        notes += [note] if note else []
+    mixing = [mixup(recipe.mixup, n_classes)] if recipe.mixup else []
+    mixing += [cutmix(recipe.cutmix, n_classes)] if recipe.cutmix else []
+    if mixing and items.encoder.info.modality != "image":
+        raise UsageError("mixup and cutmix are for pictures; texts are augmented by deletion, swap and typos.")
+    return (*made, *([either(mixing)] if mixing else [])), tuple(notes)
+
+
+def _augmentation(augment: str, items: Items) -> tuple[Transform | None, str]:
+    if items.encoder.info.modality == "image":
+        rows = items.rows()
+        some = np.linspace(0, len(rows) - 1, min(len(rows), LOOKED_AT)).astype(np.int64)
+        return for_pictures(augment, items.store.classes, np.stack([rows.rows[i] for i in some]))
+    from graft.tensors.rewriting import for_texts
+
+    return for_texts(augment), ""
+
+
+def objective(recipe: Recipe, *, contrast: bool, n_classes: int, weights_P: NDArray[np.float32] | None) -> Objective:
+    """The loss of a batch."""
+    if contrast:
+        return contrastive() if n_classes > MANY_CLASSES else pair_cosine()
+    weights = None if weights_P is None else torch.from_numpy(weights_P)
+    return classification(weights, label_smoothing=recipe.label_smoothing)
+
+
+def order(recipe: Recipe, items: Items, y_N: IntArray, seed: int) -> Callable[[int], NDArray[Any]] | None:
+    """The order of items by epoch, None for a shuffle; difficulty is told by a linear probe on the frozen vectors."""
+    if recipe.order == "shuffled":
+        return None
+    end, _, by = recipe.order.partition("-by-")
+    if by == "centre":
+        difficulty = centre_difficulty(items.x_ND, y_N)
+    else:
+        (probe,) = fit_path(items.x_ND, y_N, int(np.max(y_N)) + 1, cs=(1.0,))
+        logits = probe.logits(items.x_ND)
+        difficulty = loss_difficulty(logits, y_N) if by == "loss" else entropy_difficulty(logits)
+    return curriculum(difficulty, epochs=recipe.epochs or 1, seed=seed, hardest_first=end == "hard", labels=y_N)

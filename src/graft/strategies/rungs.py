@@ -1,0 +1,302 @@
+"""What each trained rung trains, and on what: its network, its batches, its rates by depth, and what an encoder folder keeps of it.
+
+Legend: N items, B items of a batch, D dims, C classes, P classes with at least one example. Imported only where training runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from graft.errors import ModelError, UsageError
+from graft.heads.base import Float64Array, IntArray
+from graft.heads.linear import LinearHead, fit_path
+from graft.heads.normalise import Normaliser
+from graft.strategies.items import Items
+from graft.strategies.regimen import changes_items
+from graft.trainers.batches import ItemFeed
+from graft.trainers.body import Body, Group, Split, open_body
+from graft.trainers.loop import RateGroup, Rates
+from graft.trainers.networks import CutNetwork, Network, ProbeHead, WholeNetwork, at_work
+from graft.trainers.recipe import Recipe
+
+if TYPE_CHECKING:
+    from graft.encoders.tuned import TunedEncoder
+    from graft.strategies.trained import Trained
+    from graft.trainers.batches import Prepared as Rows
+
+FISHER_ITEMS = 100  # of the retained task; each costs one way back
+EVALUATED = 64  # items a forward pass takes
+INSERTED = ("lora", "adapters", "lora+adapters", "prompt", "prefix")
+SHIFTING = ("prompt", "prefix")  # they move the vectors before anything is trained
+
+
+@dataclass(eq=False)
+class Course:
+    """A rung about to be trained on some items.
+
+    `groups` are what is trained of the body, input first, with names of its parameters; `rows` gives a batch's arrays from items.
+    """
+
+    strategy: Trained
+    recipe: Recipe
+    network: Network
+    head: ProbeHead
+    body: Body | None
+    rows: Callable[[Items], Rows]
+    groups: tuple[Group, ...] = ()
+    kind: str = "weights"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    original: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def refits(self) -> bool:
+        """Whether the body is trained by itself, and the head fitted on its vectors afterwards."""
+        return self.strategy.method == "contrastive"
+
+    @property
+    def trained(self) -> int:
+        """How many numbers are trained, the head's included."""
+        return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
+
+    @property
+    def parameters(self) -> int:
+        """All numbers of body and head."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    def feed(self, items: Items, y_N: IntArray, seed: int) -> Any:
+        """Batches of items with their targets (codes of the classes that occur)."""
+        from graft.strategies.regimen import order, transforms
+
+        present_P, targets_N = np.unique(y_N, return_inverse=True)
+        targets = torch.from_numpy(targets_N.astype(np.int64))
+        rows = self.rows(items)
+        if self.refits:
+            from graft.strategies.contrast import ContrastFeed
+
+            return ContrastFeed(rows, targets, self.recipe, seed, self._named(items, present_P))
+        made, notes = transforms(self.recipe, items, len(present_P))
+        self.notes = (*self.notes, *(note for note in notes if note not in self.notes))
+        return ItemFeed(rows, targets, seed=seed, transforms=made, order=order(self.recipe, items, y_N, seed))
+
+    def _named(self, items: Items, present_P: IntArray) -> tuple[Rows, torch.Tensor] | None:
+        """Names of the classes that occur, as rows of the network's batches, with their codes."""
+        named = items.of_classes()
+        if named is None:
+            return None
+        return self.rows(named[present_P]), torch.arange(len(present_P))
+
+    def objective(
+        self, weights_P: NDArray[np.float32] | None
+    ) -> Callable[[torch.nn.Module, dict[str, torch.Tensor]], torch.Tensor]:
+        """The loss of a batch: cross entropy of the head's logits, or contrast between the body's vectors."""
+        from graft.strategies.regimen import objective
+
+        return objective(self.recipe, contrast=self.refits, n_classes=len(self.head.intercept), weights_P=weights_P)
+
+    def passes(self, n_items: int) -> float:
+        """How often each of `n_items` is run through in training."""
+        if self.refits:
+            from graft.strategies.contrast import contrast_steps
+
+            steps = contrast_steps(self.recipe, n_items, len(self.head.intercept))
+            return steps * self.recipe.batch / max(1, n_items)
+        return float(self.recipe.epochs or 1)
+
+    def rates(self, recipe: Recipe) -> Rates:
+        """Groups with their rates: `depth_decay` from the top down, each `unfreeze` epochs after the one above; the head's apart."""
+        named = dict(self.body.named_parameters()) if self.body is not None else {}
+        rate, found = recipe.rate or 0.0, []
+        for depth, group in enumerate(reversed(self.groups)):
+            decay = (1.0 if recipe.depth_decay is None else recipe.depth_decay) ** depth
+            parameters = [named[name] for name in group.parameters]
+            found.append(RateGroup(group.name, parameters, rate * decay, recipe.unfreeze * depth, recipe.weight_decay))
+        if not self.refits:
+            own = rate if recipe.head_rate is None else recipe.head_rate
+            found.insert(0, RateGroup("head", list(self.head.parameters()), own, 0.0, recipe.weight_decay))
+        return Rates(tuple(reversed(found)))
+
+    def vectors(self, items: Items) -> NDArray[np.float32]:
+        """Vectors (N, D) by the body as it now is."""
+        return self._through(items, self.network.vectors, self.body.dim if self.body else items.x_ND.shape[1])
+
+    def logits(self, items: Items) -> Float64Array:
+        """Logits (N, P) of body and head as they now are."""
+        return self._through(items, self.network, len(self.head.intercept)).astype(np.float64)
+
+    def _through(self, items: Items, run: Callable[..., torch.Tensor], width: int) -> NDArray[np.float32]:
+        """A pass without gradients, sorted by length; the network is left in the mode it was in."""
+        rows, mode = self.rows(items), self.network.training
+        out = np.empty((len(items), width), np.float32)
+        self.network.eval()
+        with at_work(self.network) as device, torch.inference_mode():
+            for positions, batch in _in_order(rows):
+                found = run({name: tensor.to(device) for name, tensor in batch.items()})
+                out[positions] = found.float().cpu().numpy()
+        self.network.train(mode)
+        return out
+
+    def drift(self, epoch: int) -> Mapping[str, float]:
+        """Relative distance of each group's weights from where they started; nothing where layers were inserted."""
+        del epoch
+        from graft.tensors.penalties import drift
+
+        if self.body is None or self.kind != "weights":
+            return {}
+        return {name: relative for name, (_, relative) in drift(self.original, self.body, self.groups).items()}
+
+    def penalty(self, retained: tuple[Items, IntArray] | None) -> Callable[[], torch.Tensor] | None:
+        """What holds the weights near where they started, where the recipe asks for it.
+
+        Raises UsageError for ewc without data to retain: its Fisher information is that of the retained task.
+        """
+        from graft.tensors.penalties import ewc, l2sp
+
+        if self.body is None or self.kind != "weights" or not (self.recipe.l2sp or self.recipe.ewc):
+            return None
+        held = [l2sp(self.body, self.original, self.recipe.l2sp)] if self.recipe.l2sp else []
+        if self.recipe.ewc:
+            if retained is None:
+                raise UsageError(
+                    "ewc weighs each weight by what it meant to another task: name that task's data by --retain."
+                )
+            held.append(ewc(self.body, self.original, self._fisher(*retained), self.recipe.ewc))
+        return held[0] if len(held) == 1 else lambda: held[0]() + held[1]()
+
+    def _fisher(self, items: Items, y_N: IntArray) -> dict[str, torch.Tensor]:
+        """Diagonal Fisher information of the retained task, with a linear probe as its head."""
+        from graft.tensors.penalties import fisher_diagonal
+
+        assert self.body is not None
+        (head,) = fit_path(items.x_ND, y_N, int(y_N.max()) + 1, cs=(1.0,))
+        network = WholeNetwork(self.body, ProbeHead(head)).eval()
+        some = np.random.default_rng(0).permutation(len(items))[:FISHER_ITEMS]
+        feed = ItemFeed(items[some].rows(), torch.zeros(len(some), dtype=torch.int64), seed=0)
+        found = fisher_diagonal(network, feed.ordered(1), n=len(some))
+        return {name.removeprefix("body."): value for name, value in found.items() if name.startswith("body.")}
+
+    def encoder(self) -> TunedEncoder | None:
+        """The body as it now is, as an encoder like any other; None where there is none to train."""
+        from graft.trainers.adapters import tuned
+
+        if self.body is None:
+            return None
+        return tuned(self.body, self.original, self.kind, self.config)
+
+
+def _in_order(rows: Rows) -> Iterator[tuple[NDArray[np.int64], dict[str, torch.Tensor]]]:
+    """Batches with their positions; texts longest first, so that little is padded."""
+    order = np.argsort(-rows.sizes(), kind="stable")
+    for start in range(0, len(order), EVALUATED):
+        positions = order[start : start + EVALUATED]
+        yield positions, rows.batch(positions)
+
+
+Fit = Callable[[NDArray[np.float32]], LinearHead]
+
+
+def course(strategy: Trained, items: Items, fit: Fit, recipe: Recipe, seed: int) -> Course:
+    """The rung's network on the items' encoder; `fit` makes the linear probe of vectors (N, D) of these items, from which the head starts.
+
+    Raises ModelError where the body has nothing that the rung could train.
+    """
+    torch.manual_seed(seed)
+    probe = fit(items.x_ND)
+    head = ProbeHead(probe, start=recipe.start, seed=seed)
+    if strategy.method == "head":
+        return Course(strategy, recipe, Network(head), head, None, Items.vector_rows)
+    if strategy.method == "scratch":
+        return _from_scratch(strategy, items, probe, recipe, seed)
+    body = open_body(items.encoder)
+    body.norm = recipe.norm
+    body.set_dropout(recipe.dropout)
+    original = {name: value.detach().clone() for name, value in body.state_dict().items()}
+    if strategy.method in ("last", "contrastive"):
+        return _last_blocks(strategy, recipe, body, head, original)
+    made = Course(strategy, recipe, WholeNetwork(body, head), head, body, Items.rows, original=original)
+    if strategy.method not in INSERTED:
+        made.groups = body.groups()
+        return made
+    return _with_layers(made, items, fit, seed)
+
+
+def _with_layers(made: Course, items: Items, fit: Fit, seed: int) -> Course:
+    """The body with layers put in, which alone are trained; where they move the vectors at once, the head is fitted on the moved ones."""
+    from graft.trainers.adapters import insert
+
+    assert made.body is not None
+    kind, recipe = made.strategy.method, made.recipe
+    parts = {part: _layers(part, recipe, seed) for part in kind.split("+")}
+    made.kind, made.config = kind, parts if len(parts) > 1 else parts[kind]
+    made.groups = (insert(made.body, kind, made.config),)
+    if kind in SHIFTING:
+        made.head = ProbeHead(fit(made.vectors(items)), start=recipe.start, seed=seed)
+        made.network = WholeNetwork(made.body, made.head)
+    return made
+
+
+def _layers(kind: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """Settings of the layers that are put in."""
+    if kind == "lora":
+        return {"rank": recipe.rank, "dropout": recipe.dropout or 0.0, "seed": seed}
+    return {"width": recipe.width, "seed": seed} if kind == "adapters" else {"length": recipe.length, "seed": seed}
+
+
+def _last_blocks(
+    strategy: Trained, recipe: Recipe, body: Body, head: ProbeHead, original: Mapping[str, torch.Tensor]
+) -> Course:
+    """The topmost groups on kept activations of those below.
+
+    A body that cannot be cut is run whole with the lower part frozen, and so is any where items change from epoch to epoch.
+    """
+    groups = body.groups()
+    first = max(1, len(groups) - (recipe.last or 2) - int(groups[-1].name == "top"))
+    made = Course(strategy, recipe, WholeNetwork(body, head), head, body, Items.rows, groups[first:], original=original)
+    try:
+        if changes_items(recipe) and not made.refits:
+            raise ModelError("items that are augmented or mixed are new in each.")
+        split = Split(body, first)
+    except ModelError as error:
+        for name in (name for group in groups[:first] for name in group.parameters):
+            body.get_parameter(name).requires_grad_(False)
+        made.network.headless = made.refits
+        made.notes = (f"The lower layers were run in every epoch: {error.message}",)
+        return made
+    made.network, made.rows = CutNetwork(split, body, head), lambda some: some.activation_rows(split, first)
+    made.network.headless = made.refits
+    return made
+
+
+def _from_scratch(strategy: Trained, items: Items, probe: LinearHead, recipe: Recipe, seed: int) -> Course:
+    """A small network with weights drawn at random: what pretraining is to be measured against."""
+    from graft.encoders.tuned import new_network
+
+    modality = items.encoder.info.modality
+    texts = [str(content) for content in items.store.contents] if modality == "text" else None
+    drawn: dict[str, Any] = {"seed": seed}
+    if modality == "image":
+        drawn |= {"kernel": recipe.kernel, "width": recipe.channels}
+    encoder = new_network(modality, drawn, texts)
+    body = open_body(encoder)
+    head = ProbeHead(blank_head(body.dim, probe), start="random", seed=seed)
+    original = {name: value.detach().clone() for name, value in body.state_dict().items()}
+    rows = lambda some: some.prepared_by(encoder)
+    network, config = WholeNetwork(body, head), encoder.changes.config
+    return Course(strategy, recipe, network, head, body, rows, body.groups(), "network", config, original)
+
+
+def blank_head(dim: int, like: LinearHead) -> LinearHead:
+    """A linear head on unit vectors of `dim` numbers that knows nothing yet, for the classes of another head."""
+    head = LinearHead()
+    head.normaliser, head.prior, head.pull = Normaliser("HCL2N"), None, 0.0
+    head.normaliser.centre_D = np.zeros(dim, np.float32)
+    head.present_C, head.n_classes = like.present_C, like.n_classes
+    head.coef_CD = np.zeros((len(like.present_C), dim), np.float32)
+    head.intercept_C = np.zeros(len(like.present_C))
+    return head

@@ -1,0 +1,308 @@
+"""What a training starts from and ends in: the probe, a tuned encoder with a plain head, the same bits for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.strategies.conftest import Lesson, vectors
+
+from graft import settings
+from graft.encoders.tuned import TunedEncoder, new_network
+from graft.errors import ModelError, UsageError
+from graft.strategies.items import Items
+from graft.strategies.trained import TRAINED, Trained
+from graft.strategies.tuning import FREE, Job, Outcome, fitted_probe, souped, tune
+from graft.trainers.recipe import with_settings
+
+Lessons = Callable[[str], Lesson]
+
+SURE = {"epochs": 1, "batch": 8, "range_test": False}
+WHOLE = ("head-only", "gradual", "discriminative", "finetune", "scratch")
+AS_PROBE = [name for name in TRAINED if name not in ("prompt", "prefix", "scratch", "contrastive")]
+
+
+def job(rung: Trained, lesson: Lesson, given: dict[str, Any] | None = None, **more: Any) -> Job:
+    recipe = rung.recipe(lesson.items.encoder.info.modality)
+    few = {"pairs": 60} if rung.method == "contrastive" else {}
+    return Job(with_settings(recipe, SURE | few | (given or {})), **more)
+
+
+def tuned(name: str, lesson: Lesson, given: dict[str, Any] | None = None, **more: Any) -> Outcome:
+    rung = TRAINED[name]
+    return tune(rung, lesson.items, lesson.y_N, lesson.task, job(rung, lesson, given, **more))
+
+
+def close(one: Any, other: Any, tolerance: float) -> bool:
+    return bool(np.abs(one - other).max() <= tolerance * max(1.0, float(np.abs(other).max())))
+
+
+def check(name: str, lesson: Lesson) -> None:
+    """That a rung starts as the probe, learns, and ends in an encoder and a head that answer as the network does."""
+    outcome, items = tuned(name, lesson), lesson.items
+    probe = fitted_probe(TRAINED[name].probe, items.x_ND, lesson.y_N, lesson.task)
+    if name in AS_PROBE:
+        assert close(outcome.head(0.0).logits(items), probe.logits(items.x_ND), 1e-3)
+        assert close(outcome.vectors(items, 0.0), items.x_ND, 1e-4)
+    learned = outcome.head(1.0).logits(items)
+    assert np.isfinite(learned).all() and learned.shape == (24, 3)
+    assert np.abs(learned - outcome.head(0.0).logits(items)).max() > 1e-5
+    encoder = outcome.encoder(1.0)
+    if name == "head-only":
+        assert encoder is None
+        np.testing.assert_array_equal(outcome.vectors(items, 1.0), items.x_ND)
+    else:
+        assert isinstance(encoder, TunedEncoder) and encoder.info.fingerprint != items.encoder.info.fingerprint
+        own_ND = vectors(encoder, list(items.store.contents))
+        assert close(own_ND, outcome.vectors(items, 1.0), 1e-4)
+        assert close(outcome.plain_head(1.0).logits(own_ND), learned, 1e-3)
+        assert not close(own_ND, outcome.vectors(items, 0.0), 1e-5)
+        half = outcome.encoder(0.5)
+        assert isinstance(half, TunedEncoder)
+        assert close(vectors(half, list(items.store.contents)), outcome.vectors(items, 0.5), 1e-4)
+        assert close(outcome.vectors(items, 1.0), own_ND, 1e-4)  # the way there and back changes nothing
+    record = outcome.record
+    assert record.method == name and record.stopped == "" and len(record.epochs) == 1
+    assert 0 < record.trained < record.parameters or name in WHOLE
+    assert record.trained <= record.parameters and record.bytes == 4 * record.trained
+    assert record.items_per_second > 0 and np.isfinite(record.epochs[0].loss)
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name not in ("gradual", "discriminative")])
+def test_texts(name: str, lesson: Lessons) -> None:
+    check(name, lesson("sentence-transformer"))
+
+
+@pytest.mark.parametrize("name", ["last-blocks", "contrastive", "lora", "scratch"])
+def test_pictures(name: str, lesson: Lessons) -> None:
+    check(name, lesson("convnext"))
+
+
+@pytest.mark.parametrize("name", ["finetune", "contrastive", "lora"])
+def test_the_same_seed_gives_the_same_bits(name: str, lesson: Lessons) -> None:
+    given = {"dropout": 0.2}
+    first, again, other = (tuned(name, lesson("sentence-transformer"), given, seed=seed) for seed in (5, 5, 6))
+    for key, value in first.after.items():
+        assert torch.equal(value, again.after[key]), key
+    assert any(not torch.equal(value, other.after[key]) for key, value in first.after.items())
+    items = lesson("sentence-transformer").items
+    np.testing.assert_array_equal(first.head(1.0).logits(items), again.head(1.0).logits(items))
+
+
+def test_killed_in_the_middle_it_goes_on_to_the_same_bits(
+    lesson: Lessons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C after the first of two epochs; another key, as of other data, starts anew."""
+    whole = tuned("last-blocks", lesson("sentence-transformer"), {"epochs": 2})
+    kept = {"checkpoint": tmp_path / "c.safetensors", "key": "this"}
+    steps = 0
+
+    def stop(stage: str, done: int, total: int) -> None:
+        nonlocal steps
+        steps += 1
+        if stage == "train" and done >= 5 and total == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(settings, "progress", stop)
+        patched.setattr("graft.trainers.loop.TELL", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            tuned("last-blocks", lesson("sentence-transformer"), {"epochs": 2}, **kept)
+    assert (tmp_path / "c.safetensors").exists()
+    again = tuned("last-blocks", lesson("sentence-transformer"), {"epochs": 2}, **kept)
+    assert len(again.record.epochs) == 2
+    for key, value in whole.after.items():
+        assert torch.equal(value, again.after[key]), key
+    for key, value in whole.before.items():
+        assert torch.equal(value, again.before[key]), key
+    other = tuned("last-blocks", lesson("sentence-transformer"), {"epochs": 2}, **(kept | {"key": "that"}))
+    assert all(torch.equal(value, other.after[key]) for key, value in whole.after.items())
+    assert any("start" in note or "anew" in note for note in other.record.notes)
+
+
+WILD = {"rate": 100, "head_rate": 100, "epochs": 3, "batch": 4, "clip": 0, "optimiser": "sgd", "momentum": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("last-blocks", True), ("finetune", True), ("finetune", False), ("contrastive", False)]
+)
+def test_a_rate_that_is_far_too_high_neither_crashes_nor_spoils_the_answers(
+    name: str, told: bool, lesson: Lessons
+) -> None:
+    taught = lesson("resnet")
+    outcome = tuned(name, taught, WILD, held=(taught.items, taught.y_N) if told else None)
+    assert np.isfinite(outcome.head(1.0).logits(taught.items)).all()
+    assert np.isfinite(outcome.vectors(taught.items, 1.0)).all()
+    if name == "finetune":
+        assert "oss was" in outcome.record.stopped and "The weights are those" in outcome.record.stopped
+
+
+def test_body_and_head_at_rates_of_their_own(lesson: Lessons) -> None:
+    def moved(given: dict[str, Any]) -> dict[str, float]:
+        outcome = tuned("finetune", lesson("sentence-transformer"), given)
+        return {name: float((outcome.after[name] - value).abs().max()) for name, value in outcome.before.items()}
+
+    still = moved({"head_rate": 0, "rate": 1e-3})
+    assert still["head.coef"] == 0 and max(still.values()) > 0
+    body = moved({"rate": 0, "head_rate": 1e-3})
+    assert body["head.coef"] > 0 and max(v for name, v in body.items() if name.startswith("body.")) == 0
+    top = moved({"rate": 1e-3, "depth_decay": 0})
+    layers = {name for name, value in top.items() if name.startswith("body.") and value > 0}
+    assert layers and all("layer.1." in name for name in layers)
+
+
+def test_rates_fall_with_depth_and_blocks_are_unfrozen_from_the_top(lesson: Lessons) -> None:
+    outcome = tuned("gradual", lesson("sentence-transformer"), {"depth_decay": 0.5, "unfreeze": 0.5, "rate": 1e-3})
+    groups = {group.name: group for group in outcome.course.rates(outcome.course.recipe).groups}
+    assert list(groups) == ["stem", "block 0", "block 1", "head"]
+    assert [groups[name].rate for name in groups] == pytest.approx([2.5e-4, 5e-4, 1e-3, 1e-3])
+    assert [groups[name].first_epoch for name in groups] == [1.0, 0.5, 0.0, 0.0]
+    assert outcome.record.rates == {name: group.rate for name, group in groups.items()}
+    moved = {name: float((outcome.after[name] - value).abs().max()) for name, value in outcome.before.items()}
+    assert max(value for name, value in moved.items() if "embeddings" in name) == 0  # its turn never came
+    assert max(value for name, value in moved.items() if "layer.0" in name) > 0
+
+
+def test_classes_that_are_not_there_get_low_logits_and_are_not_told_of(lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    two = np.flatnonzero(taught.y_N != 1)
+    third = np.flatnonzero(taught.y_N == 1)
+    rung = TRAINED["last-blocks"]
+    held = (taught.items[third], taught.y_N[third])
+    outcome = tune(rung, taught.items[two], taught.y_N[two], taught.task, job(rung, taught, held=held))
+    logits = outcome.head(1.0).logits(taught.items)
+    assert logits.shape == (24, 3) and np.isfinite(logits).all()
+    assert set(logits.argmax(axis=1)) <= {0, 2}
+    assert outcome.record.epochs[0].validation_loss is None  # of an item whose class is not known nothing can be told
+    held = (taught.items, taught.y_N)
+    told = tune(rung, taught.items[two], taught.y_N[two], taught.task, job(rung, taught, held=held)).record.epochs[0]
+    assert told.validation_loss is not None and told.score is not None
+    right = outcome.head(1.0).logits(taught.items[two]).argmax(axis=1) == taught.y_N[two]
+    assert told.score == pytest.approx(right.mean())
+
+
+def test_patience_stops_by_items_taken_from_the_training_alone(lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    given = {"patience": 1, "validation": 0.25, "epochs": 3}
+    outcome = tuned("last-blocks", taught, given, held=(taught.items, taught.y_N))
+    assert len(outcome.items) == 18 and sorted(np.bincount(outcome.y_N)) == [6, 6, 6]
+    assert all(epoch.validation_loss is not None for epoch in outcome.record.epochs)
+    few = Lesson(taught.items[np.arange(4)], np.array([0, 0, 0, 1]), taught.task)
+    assert len(tuned("last-blocks", few, given).items) == 4  # a class of one cannot be divided
+
+
+def test_a_range_test_may_move_the_rate_by_a_bounded_factor_and_nothing_else(
+    lesson: Lessons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graft.strategies.tuning.RANGE_STEPS", 12)
+    plain = tuned("finetune", lesson("sentence-transformer"))
+    tested = tuned("finetune", lesson("sentence-transformer"), {"range_test": True})
+    for key, value in plain.before.items():
+        assert torch.equal(value, tested.before[key]), key
+    assert tested.record.range_tests and not plain.record.range_tests
+    rate = TRAINED["finetune"].recipe("text").rate or 0.0
+    assert rate / FREE <= tested.record.rates["block 1"] <= rate * FREE
+    whole = next(test for test in tested.record.range_tests if test.group == "all")
+    assert whole.suggestion is not None
+    assert tested.record.rates["block 1"] == pytest.approx(np.clip(whole.suggestion, rate / FREE, rate * FREE))
+
+
+def test_what_holds_the_weights_where_they_were(lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    free = tuned("finetune", taught, {"rate": 1e-3, "epochs": 3})
+    held = tuned("finetune", taught, {"rate": 1e-3, "epochs": 3, "l2sp": 1e4})
+    assert sum(held.record.epochs[-1].drift.values()) < 0.5 * sum(free.record.epochs[-1].drift.values())
+    with pytest.raises(UsageError, match="--retain"):
+        tuned("finetune", taught, {"ewc": 1})
+    other = (taught.items, taught.y_N)
+    tied = tuned("finetune", taught, {"rate": 1e-3, "epochs": 3, "ewc": 1e6}, retained=other)
+    assert sum(tied.record.epochs[-1].drift.values()) < sum(free.record.epochs[-1].drift.values())
+    (kept,) = tied.record.retained
+    assert 0 <= kept.after <= 1 and 0 <= kept.before <= 1
+
+
+def test_batch_norm_keeps_its_statistics_unless_they_are_to_be_trained(lesson: Lessons) -> None:
+    taught = lesson("resnet")
+    frozen = tuned("finetune", taught, {"rate": 1e-3})
+    for name, buffer in frozen.course.body.named_buffers():  # type: ignore[union-attr]
+        assert torch.equal(buffer, frozen.course.original[name]), name
+    moved = tuned("finetune", taught, {"rate": 1e-3, "norm": "train"})
+    changed = [
+        name
+        for name, buffer in moved.course.body.named_buffers()  # type: ignore[union-attr]
+        if not torch.equal(buffer, moved.course.original[name])
+    ]
+    assert any("running_mean" in name for name in changed)
+    probe = fitted_probe(TRAINED["finetune"].probe, taught.items.x_ND, taught.y_N, taught.task)
+    assert close(moved.head(0.0).logits(taught.items), probe.logits(taught.items.x_ND), 1e-3)
+    encoder = moved.encoder(1.0)
+    assert isinstance(encoder, TunedEncoder)
+    assert close(vectors(encoder, list(taught.items.store.contents)), moved.vectors(taught.items, 1.0), 1e-4)
+
+
+def test_a_soup_is_the_mean_of_the_weights_with_a_head_of_its_own(lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    made = [tuned("last-blocks", taught, {"rate": 1e-3}, seed=seed) for seed in (1, 2)]
+    rung = TRAINED["last-blocks"]
+    soup = souped(rung, taught.items, taught.y_N, taught.task, job(rung, taught), [m.after for m in made])
+    for name, value in soup.after.items():
+        if name.startswith("body."):
+            assert torch.allclose(value, (made[0].after[name] + made[1].after[name]) / 2, atol=1e-6)
+    vectors_ND = soup.vectors(taught.items, 1.0)
+    expected = fitted_probe(rung.probe, vectors_ND, taught.y_N, taught.task).logits(vectors_ND)
+    np.testing.assert_allclose(soup.head(1.0).logits(taught.items), expected, atol=1e-4)
+    assert "2 trainings" in soup.record.notes[0]
+
+
+def test_a_body_without_layers_that_lora_takes(lesson: Lessons) -> None:
+    pictures = lesson("convnext").items
+    encoder = new_network("image", {"width": 4, "side": 28})
+    x_ND = vectors(encoder, list(pictures.store.contents))
+    taught = Lesson(Items.of(encoder, pictures.store.contents, x_ND), np.arange(24) % 3, lesson("convnext").task)
+    with pytest.raises(ModelError, match=r"LoRA|lora"):
+        tuned("lora", taught)
+    assert tuned("finetune", taught).record.stopped == ""
+
+
+def test_settings_that_these_items_do_not_allow(lesson: Lessons) -> None:
+    with pytest.raises(UsageError, match="pictures"):
+        tuned("finetune", lesson("sentence-transformer"), {"mixup": 0.2})
+    for augment in ("blot", "crop+blot"):
+        with pytest.raises(UsageError, match="blot"):
+            tuned("finetune", lesson("convnext"), {"augment": augment})
+        with pytest.raises(UsageError, match=r"blot|crop"):
+            tuned("finetune", lesson("sentence-transformer"), {"augment": augment})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"mixup": 0.4, "cutmix": 1.0, "augment": "auto", "label_smoothing": 0.1},
+        {"augment": "crop"},
+        {"order": "easy-by-loss"},
+        {"order": "hard-by-centre", "ema": 0.9},
+        {"start": "zero"},
+        {"start": "random", "accumulate": 2},
+    ],
+    ids=lambda given: "+".join(given),
+)
+def test_recipes_go_through(given: dict[str, Any], lesson: Lessons) -> None:
+    outcome = tuned("last-blocks", lesson("convnext"), given)
+    assert outcome.record.stopped == "" and np.isfinite(outcome.record.epochs[0].loss)
+    assert all(outcome.record.recipe[name] == value for name, value in given.items())
+    assert any("augmented" in note for note in outcome.record.notes) == ("augment" in given)
+
+
+def test_classes_of_different_size_are_weighed_as_the_probe_weighs_them(lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    y_N = np.array([0] * 18 + [1] * 6)
+    rung = replace(TRAINED["last-blocks"], probe=("linear-probe", {"c": 1.0, "balanced": True}))
+    even = tune(TRAINED["last-blocks"], taught.items, y_N, taught.task, job(rung, taught, {"head_rate": 0.1}))
+    weighed = tune(rung, taught.items, y_N, taught.task, job(rung, taught, {"head_rate": 0.1}))
+    guesses = [outcome.head(1.0).logits(taught.items).argmax(axis=1) for outcome in (even, weighed)]
+    assert (guesses[1] == 1).sum() > (guesses[0] == 1).sum()
