@@ -204,8 +204,8 @@ def test_bad_searches(client: httpx.Client, tree: Any, words: str) -> None:
 
 
 def test_half_a_character(client: httpx.Client) -> None:
-    refused(client.post(SEARCH, content=b'{"text": "\\ud800"}', headers={"content-type": "application/json"}), 400)
-    refused(client.post(SEARCH, content=b'{"\\ud800": 1}', headers={"content-type": "application/json"}), 400)
+    for body in (b'{"text": "\\ud800"}', b'{"\\ud800": 1}'):
+        assert "body" in refused(client.post(SEARCH, content=body, headers={"content-type": "application/json"}), 400)
 
 
 def test_a_long_query_and_a_long_body(client: httpx.Client) -> None:

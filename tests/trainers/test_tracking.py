@@ -59,10 +59,12 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
         open_tracking(["tensorboard"], tmp_path / "file" / "t")
 
 
-def test_no_tracker_is_no_trouble() -> None:
-    nothing = Tracking(())
+def test_no_tracker_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    nothing = Tracking(()).part("lora")
     nothing.log({"loss": 1.0}, 1)
     nothing.finish()
+    assert not list(tmp_path.iterdir())
 
 
 OFFLINE = """
