@@ -155,7 +155,6 @@ def test_rungs_that_are_not_asked_for_are_tried_only_where_there_is_something_to
         (("--train", "epochs"), "key=value"),
         (("--train", "batch=inf"), "batch=inf"),
         (("--strategies", "lorra"), "lora"),
-        (("--strategies", "prototypes,finetune", "--train", "mixup=0.2,splits=1"), "pictures"),
         (("--retain", "nowhere.csv"), "nowhere.csv"),
         (("--track", "paper"), "wandb"),
     ],
@@ -169,6 +168,48 @@ def test_refusals(
     told = capsys.readouterr()
     assert code in (2, 3, 4, 5) and said in told.out + told.err
     assert "Traceback" not in told.out + told.err and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--train", "augment=blot+crop,ewc=1", "--coverage", "2"), ("'blot'", "--retain", "--coverage 2")),
+        (("--train", "augment=crop,mixup=0.2,cutmix=1"), ("crop is for pictures", "mixup and cutmix: only pictures")),
+        (("--strategies", "prototypes,prompt", "--train", "augment=auto+flip"), ("flip is for pictures",)),
+        (("--strategies", "head-only,lora", "--train", "augment=swap"), ("head-only learns from vectors",)),
+        (("--retain", "data:digits"), ("--retain data:digits holds pictures",)),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_what_these_items_do_not_allow_is_refused_before_any_is_encoded(
+    flags: tuple[str, ...],
+    said: tuple[str, ...],
+    table: Path,
+    encoder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All of it at once."""
+
+    def encoded(*_: Any, **__: Any) -> None:
+        raise AssertionError("it went on to encode")
+
+    monkeypatch.setattr("graft.fitting.steps.encode_items", encoded)
+    assert cli.main(["fit", str(table), "--out", str(tmp_path / "o"), "--encoder", encoder, *flags]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert all(part in told for part in said), told
+
+
+def test_text_augmentations_of_pictures_are_refused_before_any_is_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("graft.fitting.steps.encode_items", None)
+    words = ["fit", "data:digits", "--out", str(tmp_path / "o"), "--train", "augment=typos+crop"]
+    assert cli.main(words) == 2
+    assert "typos is for texts, and these items are pictures: for them there are crop" in capsys.readouterr().err
+    assert cli.main(["pretrain", "data:digits", "--supervised", *words[2:]]) == 2
+    assert "typos is for texts" in capsys.readouterr().err
 
 
 MAIN = "import sys; from graft import cli; sys.exit(cli.main(sys.argv[1:]))"

@@ -136,6 +136,12 @@ def enrol(
     """
     check_trainable(dataset)
     _check_network(network, dataset)
+    made = recipe(dataset.modality)
+    if made.changes_items:
+        from graft.strategies.regimen import misfits
+
+        if problems := misfits(made, dataset.modality):
+            raise UsageError("--train: " + " ".join(problems))
     partition = before_encoding(dataset, split=split, test=test, shots=None, seed=seed)
     dataset, partition = narrow(dataset, partition)
     dataset, partition, groups = _readable(dataset, partition)
@@ -143,7 +149,6 @@ def enrol(
     dataset, partition = learnable(dataset, partition)
     if len(dataset.classes) < 2:
         raise DataError(f"{dataset.source}: items of one class only are left to learn from.", faults=dataset.faults)
-    made = recipe(dataset.modality)
     encoder, x_ND = _network(network, dataset, partition, made, seed)
     kind = network or encoder.info.reference
     if network in (None, *NETWORKS):

@@ -28,12 +28,16 @@ def check_flags(
     strategies: Sequence[str] | None,
     training: Mapping[str, str],
     *,
+    retains: bool = False,
     coverage: float,
     shots: int | None,
     folds: int | None,
     seed: int,
 ) -> None:
-    """Raise UsageError for all flags outside their ranges, before anything is read."""
+    """Raise UsageError for all flags outside their ranges or without what they need, before anything is read.
+
+    `retains` says whether data of another task are named.
+    """
     problems = []
     if metric not in METRICS:
         problems.append(unknown("--metric", metric, METRICS))
@@ -50,12 +54,24 @@ def check_flags(
             problems.append(unknown("--strategies", name, ALL_NAMES))
     if strategies is not None and not strategies:
         problems.append(f"--strategies names none. Allowed: {', '.join(ALL_NAMES)}.")
-    try:
-        with_settings(next(iter(TRAINED.values())).recipes["text"], training)
-    except UsageError as error:
-        problems.append(f"--train: {error.message}")
+    problems += [f"--train: {problem}" for problem in _training_problems(training, retains)]
     if problems:
         raise UsageError(" ".join(problems))
+
+
+def _training_problems(training: Mapping[str, str], retains: bool) -> list[str]:
+    try:
+        recipe = with_settings(next(iter(TRAINED.values())).recipes["text"], training)
+    except UsageError as error:
+        return [error.message]
+    problems = []
+    if "augment" in training:
+        from graft.strategies.regimen import misfits  # takes torch with it
+
+        problems += misfits(recipe)
+    if recipe.ewc and not retains:
+        problems.append("ewc weighs each weight by what it meant to another task: name that task's data by --retain.")
+    return problems
 
 
 def at_once(*checks: Callable[[], Any]) -> list[Any]:

@@ -29,6 +29,7 @@ MOST_TOLD = 8  # values that are named one by one
 DIGITS = 4  # significant ones of a value that is tried: it is what people then write after --train
 COUNTED = {"epochs"}  # a part of an epoch is allowed, and seldom meant where both ends of a range are whole
 OF_FIT = {
+    "ewc": "how strongly a task is held that `graft fit --retain` names",
     "splits": "how many folds `graft fit` measures on",
     "final": "what `graft fit` does after the choice",
 }

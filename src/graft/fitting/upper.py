@@ -31,7 +31,7 @@ from graft.selection.trials import Fold, Plan
 from graft.store.cache import VectorCache
 from graft.strategies.frozen import STRATEGIES, Task
 from graft.strategies.items import Items
-from graft.strategies.trained import FROZEN, TRAINED, Trained, divided
+from graft.strategies.trained import FROZEN, KINDS, TRAINED, Trained, divided
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,6 +80,28 @@ def wanted_of(
         check_trainable(retained)
     only = bool(named) and not any(name in STRATEGIES or name == FROZEN for name in strategies or ())
     return Request(frozen, named, only, given, retained, track, left, seed)
+
+
+def check_request(request: Request, modality: str) -> None:
+    """Raise UsageError for all that the request asks for and items of `modality` do not allow: known once they are read."""
+    problems = []
+    retained = request.retained
+    if retained is not None and retained.modality != modality:
+        problems.append(
+            f"--retain {retained.source} holds {KINDS[retained.modality]}, and the data to learn from are {KINDS[modality]}: "
+            "what one encoder forgets is told on items that it takes."
+        )
+    rungs = [rung.with_given(request.given) for rung in _rungs(request, modality) if modality in rung.recipes]
+    for rung in (rung for rung in rungs if rung.recipe(modality).changes_items):
+        from graft.strategies.regimen import misfits
+
+        problems += [f"--train: {problem}" for problem in misfits(rung.recipe(modality), modality)]
+        if rung.method == "head":
+            problems.append(
+                f"{rung.name} learns from vectors that are computed once, so augment, mixup and cutmix do not go with it."
+            )
+    if problems:
+        raise UsageError(" ".join(dict.fromkeys(problems)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,13 +173,9 @@ def _ground(selection: Selection, items: Items, ground: Grounds) -> Ground:
 
 
 def _retained(dataset: Dataset | None, encoder: Encoder, seed: int) -> tuple[Items, IntArray] | None:
-    """Some labelled items of another task, as the encoder takes them. Raises UsageError for data of another modality."""
+    """Some labelled items of another task, as the encoder takes them."""
     if dataset is None:
         return None
-    if dataset.modality != encoder.info.modality:
-        raise UsageError(
-            f"--retain {dataset.source}: its items are not of the kind that {encoder.info.reference} takes."
-        )
     labelled = np.flatnonzero(dataset.labels >= 0)
     some = np.sort(np.random.default_rng(seed).permutation(labelled)[:MOST_RETAINED])
     contents = [dataset.contents[i] for i in some]

@@ -12,27 +12,53 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from graft.errors import UsageError
+from graft.errors import UsageError, unknown
 from graft.heads.base import IntArray
 from graft.heads.linear import fit_path
 from graft.strategies.contrast import MANY_CLASSES
 from graft.strategies.items import Items
+from graft.strategies.trained import KINDS
+from graft.tensors import augment as pictures
+from graft.tensors import rewriting as texts
 from graft.tensors.augment import Transform, cutmix, either, for_pictures, mixup
 from graft.tensors.objectives import Objective, classification, contrastive, pair_cosine
 from graft.tensors.orders import centre_difficulty, curriculum, entropy_difficulty, loss_difficulty
-from graft.trainers.recipe import Recipe
+from graft.trainers.recipe import PLAIN, Recipe
 
-PLAIN = ("", "none")  # words for no augmentation
 LOOKED_AT = 16  # pictures by which is told whether they show writing
 
 
-def changes_items(recipe: Recipe) -> bool:
-    """Whether an item is another in each epoch."""
-    return recipe.augment not in PLAIN or recipe.mixup > 0 or recipe.cutmix > 0
+def misfits(recipe: Recipe, modality: str | None = None) -> list[str]:
+    """What the recipe would do to items that items of `modality` ("text", "image") do not allow, a sentence each.
+
+    With None, before the items are known, what no items allow.
+    """
+    names = {"image": pictures.NAMES, "text": texts.NAMES}
+    known = [name for all_ in names.values() for name in all_]
+    allowed = known if modality is None else names[modality]
+    asked = dict.fromkeys(name.strip() for name in recipe.augment.split("+"))
+    problems = []
+    for name in asked.keys() - {*allowed, "auto", *PLAIN}:
+        if modality is None or name not in known:
+            problems.append(unknown("The augmentation", name, (*allowed, "auto", "none")))
+            continue
+        (other,) = names.keys() - {modality}
+        problems.append(
+            f"The augmentation {name} is for {KINDS[other]}, and these items are {KINDS[modality]}: "
+            f"for them there are {', '.join(allowed)}, auto and none."
+        )
+    mixing = [name for name in ("mixup", "cutmix") if getattr(recipe, name)]
+    if mixing and modality == "text":
+        problems.append(
+            f"{' and '.join(mixing)}: only pictures can be mixed; for texts there is augment={'+'.join(allowed)}."
+        )
+    return sorted(problems)
 
 
 def transforms(recipe: Recipe, items: Items, n_classes: int) -> tuple[tuple[Transform, ...], tuple[str, ...]]:
     """What is done to each batch, and notes on it. Raises UsageError for what these items do not allow."""
+    if problems := misfits(recipe, items.encoder.info.modality):
+        raise UsageError(" ".join(problems))
     made: list[Transform] = []
     notes: list[str] = []
     if recipe.augment not in PLAIN:
@@ -41,8 +67,6 @@ def transforms(recipe: Recipe, items: Items, n_classes: int) -> tuple[tuple[Tran
         notes += [note] if note else []
     mixing = [mixup(recipe.mixup, n_classes)] if recipe.mixup else []
     mixing += [cutmix(recipe.cutmix, n_classes)] if recipe.cutmix else []
-    if mixing and items.encoder.info.modality != "image":
-        raise UsageError("mixup and cutmix are for pictures; texts are augmented by deletion, swap and typos.")
     return (*made, *([either(mixing)] if mixing else [])), tuple(notes)
 
 
@@ -51,9 +75,7 @@ def _augmentation(augment: str, items: Items) -> tuple[Transform | None, str]:
         rows = items.rows()
         some = np.linspace(0, len(rows) - 1, min(len(rows), LOOKED_AT)).astype(np.int64)
         return for_pictures(augment, items.store.classes, np.stack([rows.rows[i] for i in some]))
-    from graft.tensors.rewriting import for_texts
-
-    return for_texts(augment), ""
+    return texts.for_texts(augment), ""
 
 
 def objective(recipe: Recipe, *, contrast: bool, n_classes: int, weights_P: NDArray[np.float32] | None) -> Objective:

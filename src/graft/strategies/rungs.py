@@ -18,7 +18,6 @@ from graft.heads.base import Float64Array, IntArray
 from graft.heads.linear import LinearHead, fit_path
 from graft.heads.normalise import Normaliser
 from graft.strategies.items import Items
-from graft.strategies.regimen import changes_items
 from graft.trainers.batches import ItemFeed
 from graft.trainers.body import Body, Group, Split, open_body
 from graft.trainers.loop import RateGroup, Rates
@@ -259,7 +258,7 @@ def _last_blocks(
     first = max(1, len(groups) - (recipe.last or 2) - int(groups[-1].name == "top"))
     made = Course(strategy, recipe, WholeNetwork(body, head), head, body, Items.rows, groups[first:], original=original)
     try:
-        if changes_items(recipe) and not made.refits:
+        if recipe.changes_items and not made.refits:
             raise ModelError("items that are augmented or mixed are new in each.")
         split = Split(body, first)
     except ModelError as error:

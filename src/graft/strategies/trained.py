@@ -57,7 +57,7 @@ class Trained:
     def unfit(self, info: EncoderInfo) -> str | None:
         """Why it cannot tune this encoder, or None."""
         if info.modality not in self.recipes:
-            return f"it is for {' and '.join(_KINDS[m] for m in self.recipes)}, and this encoder takes {_KINDS.get(info.modality, info.modality)}"
+            return f"it is for {' and '.join(KINDS[m] for m in self.recipes)}, and this encoder takes {KINDS.get(info.modality, info.modality)}"
         if info.reference.partition(":")[0] == "pixels" and self.method != "scratch" and self.method != "head":
             return "raw pixels have no weights to train"
         return None
@@ -90,7 +90,7 @@ class Trained:
         return to_tree(self.recipe(modality))
 
 
-_KINDS = {"text": "texts", "image": "pictures"}
+KINDS = {"text": "texts", "image": "pictures"}
 
 
 def _both(text: Recipe, image: Recipe) -> dict[str, Recipe]:

@@ -11,6 +11,8 @@ from typing import Any
 
 from graft.errors import UsageError, unknown
 
+PLAIN = ("", "none")  # words for no augmentation
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -76,6 +78,11 @@ class Recipe:
     kernel: int = 3
     channels: int = 32
     precision: str = "auto"
+
+    @property
+    def changes_items(self) -> bool:
+        """Whether an item is another in each epoch."""
+        return self.augment not in PLAIN or self.mixup > 0 or self.cutmix > 0
 
 
 CHOICES: Mapping[str, tuple[str, ...]] = {

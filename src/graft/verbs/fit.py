@@ -63,14 +63,15 @@ def fit(
     from graft.fitting.proof import prove, publish
     from graft.fitting.session import Stopwatch, check_flags, command_line, free_folder
     from graft.fitting.steps import choose, encode_items
-    from graft.fitting.upper import wanted_of, what_time_let_run
+    from graft.fitting.upper import check_request, wanted_of, what_time_let_run
     from graft.trainers.recipe import read_settings
 
     watch = Stopwatch(None if budget is None else str(budget))
     wanted = _words(strategies)
     references = [encoder] if isinstance(encoder, str) else list(encoder)
     given = read_settings(train or "")
-    check_flags(metric, wanted, given, coverage=coverage, shots=shots, folds=folds, seed=seed)
+    retains = retain is not None
+    check_flags(metric, wanted, given, retains=retains, coverage=coverage, shots=shots, folds=folds, seed=seed)
     request = wanted_of(wanted, given, retain=retain, track=track, left=watch.left, seed=seed)
     held, fraction = test_part(test)
     column = None if group in ("auto", "none") else group
@@ -86,6 +87,7 @@ def fit(
             strict=strict,
         )
         check_trainable(dataset)
+        check_request(request, dataset.modality)
         folder = free_folder(None if out is None else Path(out), dataset.name)
         partition = before_encoding(dataset, split=split, test=fraction, shots=shots, seed=seed)
         used, partition = narrow(dataset, partition)
