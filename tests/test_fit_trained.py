@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from tests import small_inputs
 from tests.contracts.conftest import tiny_model  # noqa: F401
+from tests.trainers.masked import masked_model
 
 import graft
 from graft import cli
@@ -37,6 +38,14 @@ def encoder(tiny_model: Callable[[str], Path]) -> str:  # noqa: F811
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_inputs.table(tmp_path_factory.mktemp("table") / "news.csv", small_inputs.rows(30))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts without labels."""
+    path = tmp_path_factory.mktemp("corpus") / "corpus.csv"
+    path.write_text("text\n" + "".join(f"{' '.join('klmnopqrst'[n:])}\n" for n in range(5)))
+    return path
 
 
 def fit(data: Path, out: Path, *flags: str) -> dict[str, Any]:
@@ -95,6 +104,32 @@ def test_the_model_read_back_answers_as_the_report_says(fitted: tuple[dict[str, 
     answers = model.predict([rows[i]["text"] for i in held])
     right = [answer.top[0][0] == rows[i]["label"] for answer, i in zip(answers, held, strict=True)]
     assert np.mean(right) == pytest.approx(tree["test"]["accuracy"]["value"])
+
+
+def test_texts_without_labels_are_retained_by_their_masked_tokens(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masked_model(tmp_path)
+    rows = [(" ".join("abcdef" if n % 2 else "uvwxyz") + " n" * (n % 7), "pq"[n % 2]) for n in range(60)]
+    flags = ["--encoder", f"dir:{tmp_path}", "--strategies", "finetune", "--train", TRAIN, "--retain", str(corpus)]
+    tree = fit(small_inputs.table(tmp_path / "t.csv", rows), tmp_path / "o", *flags)
+    (kept,) = strategy(tree, "finetune")["training"]["retained"]
+    assert (kept["name"], kept["measure"]) == ("masked tokens", "masked-token loss, nats")
+    assert kept["before"] > 0 and kept["before"] != kept["after"]
+    assert "Masked-token loss, nats" in (tmp_path / "o" / "report.html").read_text()
+    assert f"Masked-token loss, nats {kept['before']:.3f} before" in " ".join(capsys.readouterr().out.split())
+
+
+def test_pictures_without_labels_cannot_be_retained(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    for n in range(3):
+        Image.new("RGB", (8, 8), (n, 0, 0)).save(tmp_path / f"{n}.png")
+    words = ["fit", str(table), "--retain", str(tmp_path), "--out", str(tmp_path / "o"), "--strategies", "lora"]
+    assert cli.main(words) == 2
+    assert "holds pictures without labels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["changes.safetensors", "encoder.json"])
@@ -178,6 +213,7 @@ def test_refusals(
         (("--strategies", "prototypes,prompt", "--train", "augment=auto+flip"), ("flip is for pictures",)),
         (("--strategies", "head-only,lora", "--train", "augment=swap"), ("head-only learns from vectors",)),
         (("--retain", "data:digits"), ("--retain data:digits holds pictures",)),
+        (("--retain", "CORPUS", "--train", "ewc=1"), ("holds no head that guesses them", "which needs labels")),
     ],
     ids=lambda value: " ".join(value),
 )
@@ -185,6 +221,7 @@ def test_what_these_items_do_not_allow_is_refused_before_any_is_encoded(
     flags: tuple[str, ...],
     said: tuple[str, ...],
     table: Path,
+    corpus: Path,
     encoder: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -196,6 +233,7 @@ def test_what_these_items_do_not_allow_is_refused_before_any_is_encoded(
         raise AssertionError("it went on to encode")
 
     monkeypatch.setattr("graft.fitting.steps.encode_items", encoded)
+    flags = tuple(str(corpus) if flag == "CORPUS" else flag for flag in flags)
     assert cli.main(["fit", str(table), "--out", str(tmp_path / "o"), "--encoder", encoder, *flags]) == 2
     told = " ".join(capsys.readouterr().err.split())
     assert all(part in told for part in said), told

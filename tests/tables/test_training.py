@@ -37,6 +37,8 @@ def test_a_fit_shows_its_trained_rungs() -> None:
     ]
     assert row(text, "gradual   ")[-1] == "5 folds"
     assert "lora: A batch of 16 did not fit the memory" in text
+    assert "lora: imagenet-sample: Accuracy 74.2 % before, 73.5 % after (worse)." in text
+    assert "lora: wiki.txt: Masked-token loss 2.110 before, 2.380 after (worse)." in text
     assert "finetune: The loss was nan at step 61 of 100." in text
     assert "\u202f" not in text
     assert "It was not worth it" in shown(stayed().result)

@@ -8,55 +8,28 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.trainers.masked import WORDS, masked_model, write_tokenizer
 from torch import Tensor
 
 from graft.encoders.efficientnet import package_folder
 from graft.encoders.text import TextEncoder
 from graft.errors import DataError, ModelError
 from graft.trainers.body import open_body
-from graft.trainers.retained import _masked, masked_token_loss, retained_probe
+from graft.trainers.retained import _masked, guesses_tokens, masked_token_loss, retained_probe
 
 TEXTS = ["a b c d e f g h i j", "k l m", "n", "o p q r s t u v w x y z a b c d e f g h"]
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(chr(c) for c in range(97, 123))]
-
-
-def write_tokenizer(folder: Path, mask: bool = True) -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    ends = [("[CLS]", 2), ("[SEP]", 3)]
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    special |= {"mask_token": "[MASK]"} if mask else {}
-    rest = {"model_max_length": 32, "tokenizer_class": "PreTrainedTokenizerFast"}
-    (folder / "tokenizer_config.json").write_text(json.dumps({**special, **rest}))
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A BERT of 16 dimensions with its masked-token head."""
-    from transformers import BertConfig, BertForMaskedLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("masked")
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    torch.manual_seed(0)
-    model = BertForMaskedLM(BertConfig(**sizes, vocab_size=len(WORDS), max_position_embeddings=32))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape))
-    model.save_pretrained(place)
-    write_tokenizer(place)
-    yield place
+    masked_model(place)
+    return place
 
 
 def body_state(folder: Path) -> dict[str, Tensor]:
@@ -129,6 +102,7 @@ def test_where_there_is_no_head_there_is_no_loss(folder: Path, tmp_path: Path) -
     BertForMaskedLM.from_pretrained(folder).bert.save_pretrained(bare)
     write_tokenizer(bare)
     assert masked_token_loss(bare, None, TEXTS, 0) is None
+    assert guesses_tokens(folder) and not guesses_tokens(bare)
     without_mask = tmp_path / "without"
     shutil.copytree(folder, without_mask)
     write_tokenizer(without_mask, mask=False)

@@ -28,7 +28,7 @@ def check_flags(
     strategies: Sequence[str] | None,
     training: Mapping[str, str],
     *,
-    retains: bool = False,
+    retain: str | Path | None = None,
     coverage: float,
     shots: int | None,
     folds: int | None,
@@ -36,7 +36,7 @@ def check_flags(
 ) -> None:
     """Raise UsageError for all flags outside their ranges or without what they need, before anything is read.
 
-    `retains` says whether data of another task are named.
+    `retain` names data of another task, where there are any.
     """
     problems = []
     if metric not in METRICS:
@@ -54,7 +54,7 @@ def check_flags(
             problems.append(unknown("--strategies", name, ALL_NAMES))
     if strategies is not None and not strategies:
         problems.append(f"--strategies names none. Allowed: {', '.join(ALL_NAMES)}.")
-    problems += [f"--train: {problem}" for problem in _training_problems(training, retains)]
+    problems += [f"--train: {problem}" for problem in _training_problems(training, retain is not None)]
     if problems:
         raise UsageError(" ".join(problems))
 

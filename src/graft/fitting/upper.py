@@ -20,6 +20,7 @@ from graft import settings
 from graft.data.dataset import Content, Dataset
 from graft.data.read import check_trainable, read
 from graft.encoders.base import Encoder
+from graft.encoders.open import BUNDLED, open_encoder
 from graft.encoding import encode
 from graft.errors import UsageError
 from graft.heads.base import IntArray
@@ -31,6 +32,7 @@ from graft.selection.trials import Fold, Plan
 from graft.store.cache import VectorCache
 from graft.strategies.frozen import STRATEGIES, Task
 from graft.strategies.items import Items
+from graft.strategies.keeping import Corpus
 from graft.strategies.trained import FROZEN, KINDS, TRAINED, Trained, divided
 
 if TYPE_CHECKING:
@@ -49,8 +51,8 @@ PROBES = ("named-linear-probe", "linear-probe")
 class Request:
     """What the user wants: `frozen` strategies, None for all; trained ones that are `named`, None for those tried unasked.
 
-    `only` says that no frozen one may be chosen. `given` are settings of the recipe, `retained` labelled data of another task, `left` tells
-    the seconds left of the budget.
+    `only` says that no frozen one may be chosen. `given` are settings of the recipe, `retained` data of another task, or
+    texts without labels, `left` tells the seconds left of the budget.
     """
 
     frozen: tuple[str, ...] | None = None
@@ -72,18 +74,30 @@ def wanted_of(
     left: Callable[[], float | None],
     seed: int,
 ) -> Request:
-    """The request that the flags of a fit make. Raises as `read` does for data to retain that cannot be used, MissingError for a tracker."""
+    """The request that the flags of a fit make. Raises as `read` does for data to retain that cannot be used, UsageError for pictures
+    without labels, MissingError for a tracker."""
     frozen, named = divided(strategies)
     retained = None
     if retain is not None:
         retained = read(retain)
-        check_trainable(retained)
+        if retained.modality != "text" and not _labelled(retained):
+            raise UsageError(
+                f"--retain {retain} holds pictures without labels, of which nothing can be told: what is forgotten of pictures is told by "
+                "a probe on their labels. Put them into one folder a class, or name a table with a column of labels."
+            )
+        if _labelled(retained):
+            check_trainable(retained)
     only = bool(named) and not any(name in STRATEGIES or name == FROZEN for name in strategies or ())
     return Request(frozen, named, only, given, retained, track, left, seed)
 
 
-def check_request(request: Request, modality: str) -> None:
-    """Raise UsageError for all that the request asks for and items of `modality` do not allow: known once they are read."""
+def _labelled(dataset: Dataset) -> bool:
+    return bool((dataset.labels >= 0).any())
+
+
+def check_request(request: Request, modality: str, references: Sequence[str]) -> None:
+    """Raise UsageError for all that the request asks for and items of `modality`, or one of the encoders (by default the bundled one), do
+    not allow: known once the items are read."""
     problems = []
     retained = request.retained
     if retained is not None and retained.modality != modality:
@@ -91,6 +105,10 @@ def check_request(request: Request, modality: str) -> None:
             f"--retain {retained.source} holds {KINDS[retained.modality]}, and the data to learn from are {KINDS[modality]}: "
             "what one encoder forgets is told on items that it takes."
         )
+    elif retained is not None and not _labelled(retained):
+        problems += [
+            f"--retain {retained.source}: {problem}" for problem in _corpus_problems(request, modality, references)
+        ]
     rungs = [rung.with_given(request.given) for rung in _rungs(request, modality) if modality in rung.recipes]
     for rung in (rung for rung in rungs if rung.recipe(modality).changes_items):
         from graft.strategies.regimen import misfits
@@ -102,6 +120,23 @@ def check_request(request: Request, modality: str) -> None:
             )
     if problems:
         raise UsageError(" ".join(dict.fromkeys(problems)))
+
+
+def _corpus_problems(request: Request, modality: str, references: Sequence[str]) -> list[str]:
+    """What stands against texts without labels as those that a training should not forget."""
+    from graft.strategies.keeping import masked_folder, no_head
+    from graft.trainers.retained import guesses_tokens
+
+    problems = []
+    if float(request.given.get("ewc") or 0):
+        problems.append(
+            "ewc weighs each weight by what it meant to another task, which needs labels, and these texts have none."
+        )
+    for reference in dict.fromkeys(references or (BUNDLED[modality],)):
+        folder = masked_folder(open_encoder(reference, modality=modality))
+        if folder is None or not guesses_tokens(folder):
+            problems.append(no_head(reference))
+    return problems
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,10 +207,13 @@ def _ground(selection: Selection, items: Items, ground: Grounds) -> Ground:
     return Ground(items, ground.y_N, ground.task, plan, selection.metric, selection.chosen, base, probe)
 
 
-def _retained(dataset: Dataset | None, encoder: Encoder, seed: int) -> tuple[Items, IntArray] | None:
-    """Some labelled items of another task, as the encoder takes them."""
+def _retained(dataset: Dataset | None, encoder: Encoder, seed: int) -> tuple[Items, IntArray] | Corpus | None:
+    """Some labelled items of another task, or some texts without labels, as the encoder takes them."""
     if dataset is None:
         return None
+    if not _labelled(dataset):
+        some = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:MOST_RETAINED])
+        return Corpus.of(encoder, [str(dataset.contents[i]) for i in some], seed)
     labelled = np.flatnonzero(dataset.labels >= 0)
     some = np.sort(np.random.default_rng(seed).permutation(labelled)[:MOST_RETAINED])
     contents = [dataset.contents[i] for i in some]
@@ -219,7 +257,7 @@ class _Workshop:
 
     REHEARSAL, WHOLE = -1, -2
 
-    def __init__(self, ground: Grounds, fingerprint: str, retained: tuple[Items, IntArray] | None) -> None:
+    def __init__(self, ground: Grounds, fingerprint: str, retained: tuple[Items, IntArray] | Corpus | None) -> None:
         self.ground, self.retained = ground, retained
         self.tracking: Tracking | None = None
         self.states: dict[str, list[Mapping[str, Tensor]]] = {}

@@ -269,7 +269,7 @@ def _card(s: StrategyResult, training: TrainingRecord, result: FitResult, severa
         ),
         groups=group_rows(training),
         ranges=range_views(training.range_tests),
-        retained=tuple(_kept(r) for r in training.retained[:MOST_NOTES]),
+        retained=tuple(kept(r) for r in training.retained[:MOST_NOTES]),
         epochs=epoch_rows(training.epochs),
         notes=training.notes[:MOST_NOTES],
         shown=chosen or diverged or tone in ("gain", "failed") or _runs(result) <= MOST_OPEN,
@@ -330,14 +330,15 @@ def _where(training: TrainingRecord) -> str:
     return "one validation split" if training.measured_on == "one split" else cut(training.measured_on, 40)
 
 
-def _kept(kept: Retained) -> Kept:
-    measure = measure_named(kept.measure)
-    before, after = known(kept.before), known(kept.after)
-    lower = measure.lower_is_better or any(word in kept.measure for word in ("loss", "perplexity", "error"))
+def kept(retained: Retained) -> Kept:
+    """A retained task with its numbers written out; of losses and errors less is better."""
+    measure = measure_named(retained.measure)
+    before, after = known(retained.before), known(retained.after)
+    lower = measure.lower_is_better or any(word in retained.measure for word in ("loss", "perplexity", "error"))
     both = before is not None and after is not None
     change = Interval((after or 0.0) - (before or 0.0), None, None, 1)
     return Kept(
-        kept.name,
+        retained.name,
         measure.label,
         NONE if before is None else measure.value(before),
         NONE if after is None else measure.value(after),

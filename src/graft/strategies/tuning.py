@@ -18,6 +18,7 @@ from graft.heads.base import Float64Array, IntArray, item_weights
 from graft.heads.linear import LinearHead
 from graft.results import RangeTest, Retained, TrainingRecord
 from graft.strategies.frozen import STRATEGIES, Task
+from graft.strategies.keeping import Corpus
 from graft.strategies.rungs import Course, course
 from graft.trainers.recipe import Recipe, to_tree
 
@@ -38,8 +39,8 @@ FREE = 3.0  # factor by which a range test may move a rate: its steepest point s
 class Job:
     """What a training is told beside its items: the recipe, the seed, items held out (only to tell how it goes), where checkpoints go.
 
-    `key` says what a checkpoint belongs to; one of another key is not used. `tracker` is what `graft.trainers.tracking` opens. `kept`
-    is a penalty's Fisher or None. `stage` is what progress is told as.
+    `retained` are labelled items of another task, or a corpus, of which is told how much the training forgets. `key` says what a checkpoint
+    belongs to; one of another key is not used. `tracker` is what `graft.trainers.tracking` opens. `stage` is what progress is told as.
     """
 
     recipe: Recipe
@@ -49,7 +50,7 @@ class Job:
     key: str = ""
     tracker: Any = None
     stage: str = "train"
-    retained: tuple[Items, IntArray] | None = None
+    retained: tuple[Items, IntArray] | Corpus | None = None
 
 
 @dataclass(eq=False)
@@ -157,12 +158,13 @@ def tune(strategy: Trained, items: Items, y_N: IntArray, task: Task, job: Job) -
             checkpoint=job.checkpoint,
             key=job.key,
             tracker=job.tracker,
-            penalty=way.penalty(job.retained),
+            penalty=way.penalty(None if isinstance(job.retained, Corpus) else job.retained),
             after_epoch=way.drift,
             stage=job.stage,
         ),
     )
     after = _trainable_state(way.network)
+    retained, untold = _kept(way, job)
     record = TrainingRecord(
         method=strategy.name,
         epochs=run.epochs,
@@ -179,9 +181,9 @@ def tune(strategy: Trained, items: Items, y_N: IntArray, task: Task, job: Job) -
         memory_mb=run.memory_mb,
         items_per_second=run.items_per_second,
         folds=1,
-        retained=_kept(way, job),
+        retained=retained,
         recipe=to_tree(recipe),
-        notes=(*way.notes, *run.notes),
+        notes=(*way.notes, *run.notes, *untold),
     )
     return Outcome(way, task, before, after, record, y_N, items, way.refits or recipe.head == "refit")
 
@@ -214,15 +216,20 @@ def souped(
     return Outcome(way, task, before, {**before, **uniform_soup(bodies)}, record, y_N, items, refits=True)
 
 
-def _kept(way: Course, job: Job) -> tuple[Retained, ...]:
-    """How well a probe tells another task apart on the body's vectors, before and after."""
+def _kept(way: Course, job: Job) -> tuple[tuple[Retained, ...], tuple[str, ...]]:
+    """How well a probe tells another task apart on the body's vectors, or masked tokens are guessed, before and after; else why that is not told."""
     from graft.trainers.retained import retained_probe
 
-    if job.retained is None or way.body is None:
-        return ()
+    tuned = way.encoder()
+    if job.retained is None or tuned is None:
+        return (), ()
+    if isinstance(job.retained, Corpus):
+        kept = job.retained.kept(tuned)
+        why = f"Masked tokens were not guessed again: {way.strategy.name} has layers that the head for them does not know."
+        return ((), (why,)) if kept is None else ((kept,), ())
     items, y_N = job.retained
     before, after = retained_probe(items.x_ND, way.vectors(items), np.asarray(y_N, np.int64), job.seed)
-    return (Retained("retained task", "accuracy of a linear probe", before, after),)
+    return (Retained("retained task", "accuracy of a linear probe", before, after),), ()
 
 
 def _class_weights(strategy: Trained, y_N: IntArray) -> NDArray[np.float32] | None:

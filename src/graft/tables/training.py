@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from graft.reports.formats import known, known_interval, measure_named, size
-from graft.reports.training import went_astray, worth
+from graft.reports.training import kept, went_astray, worth
 from graft.reports.tune import tune_lead
-from graft.results import FitResult, StrategyResult, TrainingRecord, TuneResult, TuneTrial
+from graft.results import FitResult, Retained, StrategyResult, TrainingRecord, TuneResult, TuneTrial
 from graft.tables.parts import heading, line, plain_table, signed
 
 BEST_SHOWN = 10
@@ -56,8 +56,14 @@ def _run(s: StrategyResult, training: TrainingRecord) -> tuple[str, ...]:
 def _notes(s: StrategyResult, training: TrainingRecord, result: FitResult) -> tuple[str, ...]:
     """Why a training that went astray stopped, and all there is to say of the chosen one."""
     if s is result.chosen_result:
-        return tuple(filter(None, (training.stopped, *training.notes)))
+        return tuple(filter(None, (training.stopped, *map(_left, training.retained), *training.notes)))
     return (training.stopped,) if training.stopped and went_astray(training) else ()
+
+
+def _left(retained: Retained) -> str:
+    """What is left of another task, in a line."""
+    shown = kept(retained)
+    return f"{shown.name}: {shown.measure} {shown.before} before, {shown.after} after{' (worse)' * shown.worse}."
 
 
 def tune_table(result: TuneResult) -> RenderableType:

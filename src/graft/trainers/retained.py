@@ -69,6 +69,11 @@ def masked_token_loss(
     return loss / count
 
 
+def guesses_tokens(folder: Path) -> bool:
+    """Whether the folder's model has a head that guesses masked tokens. Raises ModelError where it cannot be loaded."""
+    return _open(folder) is not None
+
+
 def retained_probe(x_before_ND: FloatArray, x_after_ND: FloatArray, y_N: IntArray, seed: int) -> tuple[float, float]:
     """Accuracy (0..1) of a linear probe on retained data with the body's vectors before and after a training.
 

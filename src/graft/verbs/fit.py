@@ -28,7 +28,9 @@ def fit(
         "Time after which no further strategy is measured; encoding counts. 90s, 10m, 2h. Left out: trained rungs get ten minutes.",
     ] = None,
     train: Annotated[str | None, "Settings of the trained rungs, as in epochs=5,rate=1e-4,mixup=0.2."] = None,
-    retain: Annotated[str | Path | None, "Labelled data of another task: how much of it a training forgets."] = None,
+    retain: Annotated[
+        str | Path | None, "Labelled data of another task, or texts without labels: how much of it a training forgets."
+    ] = None,
     track: Annotated[
         Literal["wandb", "mlflow", "tensorboard"] | None, "Where losses and rates are written while a rung is trained."
     ] = None,
@@ -70,8 +72,7 @@ def fit(
     wanted = _words(strategies)
     references = [encoder] if isinstance(encoder, str) else list(encoder)
     given = read_settings(train or "")
-    retains = retain is not None
-    check_flags(metric, wanted, given, retains=retains, coverage=coverage, shots=shots, folds=folds, seed=seed)
+    check_flags(metric, wanted, given, retain=retain, coverage=coverage, shots=shots, folds=folds, seed=seed)
     request = wanted_of(wanted, given, retain=retain, track=track, left=watch.left, seed=seed)
     held, fraction = test_part(test)
     column = None if group in ("auto", "none") else group
@@ -87,7 +88,7 @@ def fit(
             strict=strict,
         )
         check_trainable(dataset)
-        check_request(request, dataset.modality)
+        check_request(request, dataset.modality, references)
         folder = free_folder(None if out is None else Path(out), dataset.name)
         partition = before_encoding(dataset, split=split, test=fraction, shots=shots, seed=seed)
         used, partition = narrow(dataset, partition)
