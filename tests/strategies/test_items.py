@@ -100,3 +100,22 @@ def test_the_frozen_part_is_run_once_and_the_upper_part_goes_on_from_there(
     with torch.no_grad():
         again = split.upper(batch["activations"], batch).numpy()
     np.testing.assert_allclose(again, items.x_ND[[8, 5, 20]], atol=1e-4 * max(1.0, float(np.abs(items.x_ND).max())))
+
+
+def test_rewritten_texts_are_prepared_anew_in_their_old_places() -> None:
+    items = toys()
+    items.rows()
+    part = items[np.array([4, 1])]
+    other = part.rewritten(["n", "op"])
+    assert other.index.tolist() == [4, 1] and other.rows().batch([0, 1])["ids"][:, 0].tolist() == [
+        ord("n") + 1,
+        ord("o") + 1,
+    ]
+    np.testing.assert_array_equal(other.x_ND, part.x_ND)
+    assert (
+        part.rows().batch([0])["ids"].tolist() == items.rows().batch([4])["ids"].tolist()
+    )  # the old ones are as they were
+    network = ToyText("another")
+    assert other.prepared_by(network).batch([1])["ids"].shape == (1, 2)
+    with pytest.raises(ValueError, match="argument"):
+        part.rewritten(["n"])

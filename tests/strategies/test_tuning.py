@@ -279,6 +279,33 @@ def test_settings_that_these_items_do_not_allow(lesson: Lessons) -> None:
             tuned("finetune", lesson("sentence-transformer"), {"augment": augment})
 
 
+def test_typos_are_others_in_each_epoch_and_the_same_by_seed(lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    given = {"augment": "typos+swap", "epochs": 2}
+    first, again, plain = (
+        tuned("last-blocks", taught, g, seed=4) for g in (given, given, {**given, "augment": "swap"})
+    )
+    for key, value in first.after.items():
+        assert torch.equal(value, again.after[key]), key
+    assert any(not torch.equal(value, plain.after[key]) for key, value in first.after.items())
+    way = tuned("finetune", taught, {"augment": "typos"}).course
+
+    def tokens(seed: int, epoch: int) -> list[list[int]]:
+        """Of each item in its place, without padding."""
+        feed = way.feed(taught.items, np.arange(24), seed)
+        found = {}
+        for batch in feed.epoch(epoch, 6):
+            for row, mask, place in zip(batch["input_ids"], batch["attention_mask"], batch["targets"], strict=True):
+                found[int(place)] = row[mask.bool()].tolist()
+        return [found[place] for place in range(24)]
+
+    usual = [row.tolist() for row in (taught.items.rows().rows[place] for place in range(24))]
+    assert tokens(0, 1) == tokens(0, 1)
+    for one, other in ((tokens(0, 0), tokens(0, 1)), (tokens(0, 0), tokens(1, 0)), (tokens(0, 0), usual)):
+        assert sum(a != b for a, b in zip(one, other, strict=True)) >= 3
+    assert any(a == b for a, b in zip(tokens(0, 0), usual, strict=True))
+
+
 @pytest.mark.parametrize(
     "given",
     [

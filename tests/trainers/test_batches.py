@@ -97,6 +97,17 @@ def test_transforms_follow_one_another_with_a_generator_of_seed_epoch_and_batch(
     assert torch.equal(next(feed.ordered(4))["input_ids"][:, 0], torch.arange(4) + 1)  # untouched
 
 
+def test_items_that_are_other_ones_in_every_epoch() -> None:
+    def anew(epoch: int) -> Prepared:
+        return Prepared([np.full(3, 10 * epoch + number) for number in range(4)], lambda some: pad(some, 0))
+
+    feed = texts([3] * 4, anew=anew)
+    for epoch in (0, 2):
+        for batch in feed.epoch(epoch, 2):
+            assert torch.equal(batch["input_ids"][:, 0], 10 * epoch + batch["targets"])
+    assert torch.equal(next(feed.ordered(4))["input_ids"][:, 0], torch.arange(4) + 1)  # as they are
+
+
 def test_ordered_is_once_through_and_largest_are_the_longest() -> None:
     feed = texts([2, 9, 4, 9, 1])
     assert numbers(feed.ordered(2)) == [[0, 1], [2, 3], [4]]

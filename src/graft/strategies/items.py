@@ -75,6 +75,14 @@ class Items:
         contents = [shared.contents[i] for i in self.index]
         return Items.of(shared.encoder, contents, self.x_ND, shared.classes, shared.class_texts)
 
+    def rewritten(self, texts: Sequence[str]) -> Items:
+        """The same items with other texts (N) in the place of theirs, which are prepared anew; vectors and positions stay."""
+        contents = list(self.store.contents)
+        for position, text in zip(self.index, texts, strict=True):
+            contents[position] = text
+        shared = self.store
+        return replace(self, store=Store(shared.encoder, contents, shared.classes, shared.class_texts))
+
     def of_classes(self) -> Items | None:
         """The class names as items, where the encoder reads texts."""
         if self.encoder.info.modality != "text" or not self.store.class_texts:

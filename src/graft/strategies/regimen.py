@@ -23,6 +23,7 @@ from graft.tensors import rewriting as texts
 from graft.tensors.augment import Transform, cutmix, either, for_pictures, mixup
 from graft.tensors.objectives import Objective, classification, contrastive, pair_cosine
 from graft.tensors.orders import centre_difficulty, curriculum, entropy_difficulty, loss_difficulty
+from graft.trainers.batches import derived_seed
 from graft.trainers.recipe import PLAIN, Recipe
 
 LOOKED_AT = 16  # pictures by which is told whether they show writing
@@ -68,6 +69,14 @@ def transforms(recipe: Recipe, items: Items, n_classes: int) -> tuple[tuple[Tran
     mixing = [mixup(recipe.mixup, n_classes)] if recipe.mixup else []
     mixing += [cutmix(recipe.cutmix, n_classes)] if recipe.cutmix else []
     return (*made, *([either(mixing)] if mixing else [])), tuple(notes)
+
+
+def retyped(recipe: Recipe, items: Items, seed: int) -> Callable[[int], Items] | None:
+    """Texts with slips of the fingers, others in each epoch and the same for the same seed; None where the recipe asks for none."""
+    if items.encoder.info.modality != "text" or texts.RAW not in recipe.augment.split("+"):
+        return None
+    plain = [str(items.store.contents[position]) for position in items.index]
+    return lambda epoch: items.rewritten(texts.augment_texts(plain, (texts.RAW,), seed=derived_seed(seed, epoch)))
 
 
 def _augmentation(augment: str, items: Items) -> tuple[Transform | None, str]:

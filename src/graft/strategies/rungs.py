@@ -71,7 +71,7 @@ class Course:
 
     def feed(self, items: Items, y_N: IntArray, seed: int) -> Any:
         """Batches of items with their targets (codes of the classes that occur)."""
-        from graft.strategies.regimen import order, transforms
+        from graft.strategies.regimen import order, retyped, transforms
 
         present_P, targets_N = np.unique(y_N, return_inverse=True)
         targets = torch.from_numpy(targets_N.astype(np.int64))
@@ -82,7 +82,11 @@ class Course:
             return ContrastFeed(rows, targets, self.recipe, seed, self._named(items, present_P))
         made, notes = transforms(self.recipe, items, len(present_P))
         self.notes = (*self.notes, *(note for note in notes if note not in self.notes))
-        return ItemFeed(rows, targets, seed=seed, transforms=made, order=order(self.recipe, items, y_N, seed))
+        typed = retyped(self.recipe, items, seed)
+        anew = None if typed is None else lambda epoch: self.rows(typed(epoch))
+        return ItemFeed(
+            rows, targets, seed=seed, transforms=made, order=order(self.recipe, items, y_N, seed), anew=anew
+        )
 
     def _named(self, items: Items, present_P: IntArray) -> tuple[Rows, torch.Tensor] | None:
         """Names of the classes that occur, as rows of the network's batches, with their codes."""

@@ -1,7 +1,7 @@
 """Augmentation of texts without a dictionary: words left out, words changed about, letters mistyped.
 
-`augment_text` works on raw texts, whose augmented copies join the training items; `token_augmentation` on batches of token ids, anew at every step,
-where nothing has to be tokenised again. Words that turn a meaning round (not, never, without) and words with digits stay as they are.
+`augment_text` works on raw texts, which are then tokenised again; `token_augmentation` on batches of token ids, anew at every step, where nothing
+has to be. Words that turn a meaning round (not, never, without) and words with digits stay as they are.
 
 Legend: B texts of a batch, T tokens.
 """
@@ -108,6 +108,7 @@ KINDS: Mapping[str, Callable[[list[str], np.random.Generator, float], list[str]]
 }
 NAMES = tuple(KINDS)
 TOKEN_NAMES = ("deletion", "swap")
+RAW = "typos"  # what only raw texts can have
 AUTO = ("deletion",)
 
 
@@ -115,8 +116,11 @@ AUTO = ("deletion",)
 
 
 def for_texts(augment: str, *, rate: float = RATE, pad_id: int = 0) -> Transform | None:
-    """The transform of token ids that a recipe's `augment` asks for ("deletion+swap", "auto", "none"); None for none. Raises UsageError."""
-    names = read_names(augment, NAMES, AUTO)
+    """The transform of token ids that a recipe's `augment` asks for ("deletion+swap", "auto", "none"); None for none. Raises UsageError.
+
+    "typos" is passed over: it is done to the texts (`augment_texts`) before they are tokenised.
+    """
+    names = [name for name in read_names(augment, NAMES, AUTO) if name != RAW]
     return token_augmentation(names, rate=rate, pad_id=pad_id) if names else None
 
 
@@ -182,7 +186,7 @@ _TOKEN_KINDS: Mapping[str, Callable[[Tensor, Tensor, float], tuple[Tensor, Tenso
 
 def _check(names: Sequence[str], allowed: Sequence[str], rate: float) -> None:
     wrong = [name for name in names if name not in allowed]
-    if "typos" in wrong:  # known, but not on token ids
+    if RAW in wrong:  # known, but not on token ids
         raise UsageError("typos needs raw texts, which are tokenised again; on token ids there are deletion and swap.")
     if wrong:
         raise UsageError(" ".join(unknown("The augmentation of texts", name, allowed) for name in wrong))

@@ -123,7 +123,8 @@ class ItemFeed:
     Every epoch shuffles by (seed, epoch) and cuts batches of nearly equal size, so that no small one is left over; where items differ in
     length, those of a batch are about equally long. `targets` are class numbers (N,) int64, or probabilities (N, C) float32, and are the
     batch's "targets". `transforms` (augmentation, mixing) are applied in order, with a generator of (seed, epoch, batch's number).
-    `order(epoch)` gives positions to go through in that order instead, as a curriculum does; N of them at most.
+    `order(epoch)` gives positions to go through in that order instead, as a curriculum does; N of them at most. `anew(epoch)` gives the N items as
+    they are in that epoch, where what is changed lies before their preparation.
 
     Raises ValueError where there are not as many targets as items.
     """
@@ -136,11 +137,12 @@ class ItemFeed:
         seed: int,
         transforms: Sequence[Transform] = (),
         order: Callable[[int], NDArray[Any]] | None = None,
+        anew: Callable[[int], Prepared] | None = None,
     ) -> None:
         if len(items) != len(targets):
             raise ValueError(f"{len(items)} items have {len(targets)} targets.")
         self.items, self.targets, self.seed = items, targets, seed
-        self.transforms, self.order = tuple(transforms), order
+        self.transforms, self.order, self.anew = tuple(transforms), order, anew
         self._sizes = items.sizes()
 
     def __len__(self) -> int:
@@ -148,8 +150,9 @@ class ItemFeed:
 
     def epoch(self, epoch: int, batch: int) -> Iterator[Batch]:
         """Batches of an epoch, see `Feed`."""
+        items = self.items if self.anew is None else self.anew(epoch)
         for number, positions in enumerate(self._cut(epoch, batch)):
-            tensors = self._batch(positions)
+            tensors = self._batch(positions, items)
             if self.transforms:
                 generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch, number))
                 for transform in self.transforms:
@@ -159,14 +162,14 @@ class ItemFeed:
     def ordered(self, batch: int) -> Iterator[Batch]:
         """All items once, in their order and as they are, at most `batch` at a time: for evaluation."""
         for start in range(0, len(self), batch):
-            yield self._batch(np.arange(start, min(start + batch, len(self))))
+            yield self._batch(np.arange(start, min(start + batch, len(self))), self.items)
 
     def largest(self, count: int) -> Batch:
         """The `count` items that take the most memory, to measure what a batch takes."""
-        return self._batch(np.sort(np.argsort(-self._sizes, kind="stable")[:count]))
+        return self._batch(np.sort(np.argsort(-self._sizes, kind="stable")[:count]), self.items)
 
-    def _batch(self, positions: NDArray[Any]) -> Batch:
-        return self.items.batch(positions) | {"targets": self.targets[torch.from_numpy(positions.astype(np.int64))]}
+    def _batch(self, positions: NDArray[Any], items: Prepared) -> Batch:
+        return items.batch(positions) | {"targets": self.targets[torch.from_numpy(positions.astype(np.int64))]}
 
     def _cut(self, epoch: int, batch: int) -> list[NDArray[np.int64]]:
         """Positions of each batch of an epoch."""
