@@ -279,6 +279,30 @@ def test_settings_that_these_items_do_not_allow(lesson: Lessons) -> None:
             tuned("finetune", lesson("sentence-transformer"), {"augment": augment})
 
 
+def test_from_scratch_the_head_starts_as_the_probe_of_the_untrained_network(lesson: Lessons) -> None:
+    taught = lesson("convnext")
+    named = TRAINED["scratch"].with_given({}, ("named-linear-probe", {"c": 10.0, "name_weight": 6.0}))
+    assert named.probe == ("linear-probe", {"c": 10.0})  # names lie in the encoder's space
+    outcome = tune(named, taught.items, taught.y_N, taught.task, job(named, taught))
+    x_ND = outcome.vectors(taught.items, 0.0)
+    probe = fitted_probe(named.probe, x_ND, taught.y_N, taught.task)
+    assert x_ND.shape[1] != taught.items.x_ND.shape[1]
+    assert close(outcome.head(0.0).logits(taught.items), probe.logits(x_ND), 1e-3)
+    zero, random = (tuned("scratch", taught, {"start": start}) for start in ("zero", "random"))
+    assert not zero.head(0.0).logits(taught.items).any()
+    assert not close(random.head(0.0).logits(taught.items), probe.logits(x_ND), 0.1)
+
+
+@pytest.mark.parametrize("name", ["convnext", "sentence-transformer"])
+def test_from_scratch_dropout_hides_a_part_of_the_vectors_while_training(name: str, lesson: Lessons) -> None:
+    taught = lesson(name)
+    plain, other, again = (tuned("scratch", taught, {"dropout": p}) for p in (0.0, 0.5, 0.5))
+    for key, value in other.after.items():
+        assert torch.equal(value, again.after[key]), key
+    assert torch.equal(plain.before["head.coef"], other.before["head.coef"])
+    assert not torch.equal(plain.after["head.coef"], other.after["head.coef"])
+
+
 def test_typos_are_others_in_each_epoch_and_the_same_by_seed(lesson: Lessons) -> None:
     taught = lesson("sentence-transformer")
     given = {"augment": "typos+swap", "epochs": 2}

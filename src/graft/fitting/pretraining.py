@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 NETWORKS = {"cnn": "image", "bag": "text"}
 KINDS = {"text": "texts", "image": "pictures"}
-BLANK = {"dropout", "norm"}  # settings that mean something for pretrained weights alone
+BLANK = {"norm"}  # settings that mean something for pretrained weights alone
 UNUSED = {"range_test", "last", "rank", "width", "length", "final", "splits", "temperature", "pairs", "l2sp", "ewc"}
 THUMBNAILS = "pixels:8"  # by which pictures that cannot be read are found before a training begins
 COMPARED = 16  # items whose vectors the saved encoder must give again

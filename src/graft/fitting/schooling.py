@@ -22,14 +22,12 @@ from graft.heads.linear import LinearHead
 from graft.results import TrainingRecord
 from graft.strategies.frozen import Task
 from graft.strategies.items import Items
-from graft.strategies.rungs import Course, blank_head, course
+from graft.strategies.rungs import Course, blank_course, course
 from graft.strategies.trained import TRAINED
 from graft.strategies.tuning import fitted_probe
 from graft.tensors.objectives import distillation
 from graft.trainers.batches import Batch, Prepared
-from graft.trainers.body import open_body
 from graft.trainers.loop import Hooks, train
-from graft.trainers.networks import ProbeHead, WholeNetwork
 from graft.trainers.recipe import Recipe, to_tree
 
 TEMPERATURE, TEACHER_WEIGHT = 2.0, 0.5  # of distillation
@@ -142,16 +140,7 @@ def _course(lesson: Lesson, items: Items, y_N: NDArray[np.int64]) -> Course:
     if not is_blank(encoder):
         return course(TRAINED["finetune"], items, fit, recipe, lesson.seed)
     assert isinstance(encoder, TunedEncoder)
-    body = open_body(encoder)
-    like = LinearHead()
-    like.present_C, like.n_classes = np.arange(lesson.n_classes), lesson.n_classes
-    head = ProbeHead(blank_head(body.dim, like))
-    way = Course(TRAINED["scratch"], recipe, WholeNetwork(body, head), head, body, Items.rows, body.groups(), "network")
-    way.config = encoder.changes.config
-    way.original = {name: value.detach().clone() for name, value in body.state_dict().items()}
-    way.head = ProbeHead(fit(way.vectors(items)), start=recipe.start, seed=lesson.seed)
-    way.network = WholeNetwork(body, way.head)
-    return way
+    return blank_course(TRAINED["scratch"], items, encoder, Items.rows, fit, recipe, seed=lesson.seed)
 
 
 @dataclass(frozen=True, eq=False)

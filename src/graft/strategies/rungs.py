@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from graft.errors import ModelError, UsageError
 from graft.heads.base import Float64Array, IntArray
 from graft.heads.linear import LinearHead, fit_path
-from graft.heads.normalise import Normaliser
 from graft.strategies.items import Items
 from graft.trainers.batches import ItemFeed
 from graft.trainers.body import Body, Group, Split, open_body
@@ -127,23 +126,13 @@ class Course:
 
     def vectors(self, items: Items) -> NDArray[np.float32]:
         """Vectors (N, D) by the body as it now is."""
-        return self._through(items, self.network.vectors, self.body.dim if self.body else items.x_ND.shape[1])
+        return _through(
+            self.network, self.rows(items), self.network.vectors, self.body.dim if self.body else items.x_ND.shape[1]
+        )
 
     def logits(self, items: Items) -> Float64Array:
         """Logits (N, P) of body and head as they now are."""
-        return self._through(items, self.network, len(self.head.intercept)).astype(np.float64)
-
-    def _through(self, items: Items, run: Callable[..., torch.Tensor], width: int) -> NDArray[np.float32]:
-        """A pass without gradients, sorted by length; the network is left in the mode it was in."""
-        rows, mode = self.rows(items), self.network.training
-        out = np.empty((len(items), width), np.float32)
-        self.network.eval()
-        with at_work(self.network) as device, torch.inference_mode():
-            for positions, batch in _in_order(rows):
-                found = run({name: tensor.to(device) for name, tensor in batch.items()})
-                out[positions] = found.float().cpu().numpy()
-        self.network.train(mode)
-        return out
+        return _through(self.network, self.rows(items), self.network, len(self.head.intercept)).astype(np.float64)
 
     def drift(self, epoch: int) -> Mapping[str, float]:
         """Relative distance of each group's weights from where they started; nothing where layers were inserted."""
@@ -193,6 +182,19 @@ class Course:
         return tuned(self.body, self.original, self.kind, self.config)
 
 
+def _through(network: torch.nn.Module, rows: Rows, run: Callable[..., torch.Tensor], width: int) -> NDArray[np.float32]:
+    """What `run` makes of all rows (N, width), without gradients, sorted by length; the network is left in the mode it was in."""
+    mode = network.training
+    out = np.empty((len(rows), width), np.float32)
+    network.eval()
+    with at_work(network) as device, torch.inference_mode():
+        for positions, batch in _in_order(rows):
+            found = run({name: tensor.to(device) for name, tensor in batch.items()})
+            out[positions] = found.float().cpu().numpy()
+    network.train(mode)
+    return out
+
+
 def _in_order(rows: Rows) -> Iterator[tuple[NDArray[np.int64], dict[str, torch.Tensor]]]:
     """Batches with their positions; texts longest first, so that little is padded."""
     order = np.argsort(-rows.sizes(), kind="stable")
@@ -210,12 +212,11 @@ def course(strategy: Trained, items: Items, fit: Fit, recipe: Recipe, seed: int)
     Raises ModelError where the body has nothing that the rung could train.
     """
     torch.manual_seed(seed)
-    probe = fit(items.x_ND)
-    head = ProbeHead(probe, start=recipe.start, seed=seed)
+    if strategy.method == "scratch":
+        return _from_scratch(strategy, items, fit, recipe, seed)
+    head = ProbeHead(fit(items.x_ND), start=recipe.start, seed=seed)
     if strategy.method == "head":
         return Course(strategy, recipe, Network(head), head, None, Items.vector_rows)
-    if strategy.method == "scratch":
-        return _from_scratch(strategy, items, probe, recipe, seed)
     body = open_body(items.encoder)
     body.norm = recipe.norm
     body.set_dropout(recipe.dropout)
@@ -276,7 +277,7 @@ def _last_blocks(
     return made
 
 
-def _from_scratch(strategy: Trained, items: Items, probe: LinearHead, recipe: Recipe, seed: int) -> Course:
+def _from_scratch(strategy: Trained, items: Items, fit: Fit, recipe: Recipe, seed: int) -> Course:
     """A small network with weights drawn at random: what pretraining is to be measured against."""
     from graft.encoders.tuned import new_network
 
@@ -286,20 +287,25 @@ def _from_scratch(strategy: Trained, items: Items, probe: LinearHead, recipe: Re
     if modality == "image":
         drawn |= {"kernel": recipe.kernel, "width": recipe.channels}
     encoder = new_network(modality, drawn, texts)
+    return blank_course(strategy, items, encoder, lambda some: some.prepared_by(encoder), fit, recipe, seed=seed)
+
+
+def blank_course(
+    strategy: Trained,
+    items: Items,
+    encoder: TunedEncoder,
+    rows: Callable[[Items], Rows],
+    fit: Fit,
+    recipe: Recipe,
+    *,
+    seed: int,
+) -> Course:
+    """All of a small network that knows nothing yet; its head starts from the probe of its vectors before training, as every other does."""
     body = open_body(encoder)
-    head = ProbeHead(blank_head(body.dim, probe), start="random", seed=seed)
     original = {name: value.detach().clone() for name, value in body.state_dict().items()}
-    rows = lambda some: some.prepared_by(encoder)
-    network, config = WholeNetwork(body, head), encoder.changes.config
-    return Course(strategy, recipe, network, head, body, rows, body.groups(), "network", config, original)
-
-
-def blank_head(dim: int, like: LinearHead) -> LinearHead:
-    """A linear head on unit vectors of `dim` numbers that knows nothing yet, for the classes of another head."""
-    head = LinearHead()
-    head.normaliser, head.prior, head.pull = Normaliser("HCL2N"), None, 0.0
-    head.normaliser.centre_D = np.zeros(dim, np.float32)
-    head.present_C, head.n_classes = like.present_C, like.n_classes
-    head.coef_CD = np.zeros((len(like.present_C), dim), np.float32)
-    head.intercept_C = np.zeros(len(like.present_C))
-    return head
+    x_ND = _through(body, rows(items), body, body.dim)
+    head = ProbeHead(fit(x_ND), start=recipe.start, seed=seed, dropout=recipe.dropout or 0.0)
+    network = WholeNetwork(body, head)
+    return Course(
+        strategy, recipe, network, head, body, rows, body.groups(), "network", encoder.changes.config, original
+    )

@@ -75,7 +75,9 @@ class Trained:
         return replace(set_, epochs=set_.epochs or own.epochs, rate=own.rate if set_.rate is None else set_.rate)
 
     def with_given(self, given: Settings, probe: tuple[str, Settings] | None = None) -> Trained:
-        """The rung with settings of the user's, and the probe it starts from."""
+        """The rung with settings of the user's, and the probe it starts from: from scratch one without the names, which lie in another space."""
+        if self.method == "scratch" and probe is not None:
+            probe = "linear-probe", {name: value for name, value in probe[1].items() if name != "name_weight"}
         return replace(self, given={**self.given, **given}, probe=probe or self.probe)
 
     def fit_path(self, items: Items, y_N: IntArray, task: Task, settings: Sequence[Settings]) -> list[TunedHead]:

@@ -27,16 +27,18 @@ SMALLEST = 1e-6  # under a square root, whose slope has no end at zero: features
 class ProbeHead(nn.Module):
     """Logits (B, P) of vectors (B, D) over the classes that have examples, as `LinearHead.logits` gives them.
 
-    Weights and intercepts are trained; the centre of the vectors, and the class names with the trust in them, stay.
+    Weights and intercepts are trained; the centre of the vectors, and the class names with the trust in them, stay. In training the
+    share `dropout` of the centred features is left out, for bodies without dropout of their own. (Left out before the centring a feature moves a
+    vector farther than items lie apart.)
     """
 
     centre: Tensor
     names: Tensor
     names_centre: Tensor
 
-    def __init__(self, head: LinearHead, *, start: str = "probe", seed: int = 0) -> None:
+    def __init__(self, head: LinearHead, *, start: str = "probe", seed: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
-        self._head = head
+        self._head, self.dropout = head, nn.Dropout(dropout)
         self.root, self.named = head.normaliser.root, head.prior is not None
         coef, intercept = torch.from_numpy(head.coef_CD.astype(np.float32)), torch.from_numpy(head.intercept_C)
         self.pull = float(head.pull) if self.named else 0.0
@@ -54,7 +56,8 @@ class ProbeHead(nn.Module):
     def forward(self, x_BD: Tensor) -> Tensor:
         """Logits (B, P)."""
         seen_BD = _root(x_BD) if self.root else x_BD
-        logits_BP = normalize(normalize(seen_BD) - self.centre) @ self.coef.T + self.intercept
+        x_hat_BD = self.dropout(normalize(normalize(seen_BD) - self.centre))
+        logits_BP: Tensor = x_hat_BD @ self.coef.T + self.intercept
         if self.named and self.pull:
             logits_BP = logits_BP + self.pull * (normalize(normalize(x_BD) - self.names_centre) @ self.names.T)
         return logits_BP
