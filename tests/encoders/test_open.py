@@ -7,10 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.contracts.conftest import BUILDERS
 
 from graft.encoders.joint import JointEncoder
 from graft.encoders.layers import LayerEncoder
-from graft.encoders.open import BUNDLED, open_encoder
+from graft.encoders.open import BUNDLED, has_text_tower, open_encoder
 from graft.errors import MissingError, ModelError, UsageError
 
 
@@ -98,6 +99,14 @@ def test_a_joint_encoder_asks_for_a_tower(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="name the modality"):
         open_encoder(f"layer:{reference}:text_model")
     assert joint.classifier() is None
+
+
+def test_only_the_picture_tower_of_a_joint_encoder_has_a_text_tower(tmp_path: Path) -> None:
+    folder = BUILDERS["clip"](tmp_path)
+    picture, text = (open_encoder(f"dir:{folder}", modality=modality) for modality in ("image", "text"))
+    inner = open_encoder(f"layer:dir:{folder}:encoder.layers.0", modality="image")
+    told = [has_text_tower(encoder) for encoder in (picture, text, inner, *map(open_encoder, BUNDLED.values()))]
+    assert told == [True, False, False, False, False]
 
 
 def test_sentence_transformers_own_clip_folder_is_joint(tmp_path: Path) -> None:

@@ -32,6 +32,14 @@ def open_encoder(reference: str, *, modality: str | None = None) -> Encoder:
     return encoder
 
 
+def has_text_tower(encoder: Encoder) -> bool:
+    """Whether texts can be encoded into an encoder's space of pictures: it is the picture tower of two, and not an inner layer of that tower."""
+    info = encoder.info
+    if info.modality != "image" or info.reference.startswith("layer:"):
+        return False
+    return open_encoder(info.reference).info.modality == "joint"
+
+
 def _open(reference: str, modality: str | None) -> Encoder:
     kind, _, rest = reference.partition(":")
     if reference == "minilm":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from graft.data.dataset import Content
 from graft.encoders.base import Encoder
-from graft.encoders.open import BUNDLED, open_encoder
+from graft.encoders.open import BUNDLED, has_text_tower, open_encoder
 from graft.encoding import encode
 from graft.errors import DataError, ModelError, UsageError, unknown
 from graft.listings.listing import Listing
@@ -217,15 +217,10 @@ def _bridge(encoder: Encoder, wanted: Wanted) -> Bridge | None:
                 f"The bridge {wanted.bridge} was fitted on another encoder of pictures than {encoder.info.reference}."
             )
         return bridge
-    if encoder.classifier() is None or _is_joint(encoder):
+    if encoder.classifier() is None or has_text_tower(encoder):
         return None
     with VectorCache.open() as cache:
         return names_bridge(encoder, cache=cache)
-
-
-def _is_joint(encoder: Encoder) -> bool:
-    reference = encoder.info.reference
-    return not reference.startswith("layer:") and open_encoder(reference).info.modality == "joint"
 
 
 def _bridge_view(folder: Path, bridge: Bridge, image: View, name: str) -> View:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.encoders.base import Classifier, Encoder
-from graft.encoders.open import BUNDLED, open_encoder
+from graft.encoders.open import BUNDLED, has_text_tower, open_encoder
 from graft.encoding import encode
 from graft.heads.base import unit_rows
 from graft.heads.zero_shot import synthesised_names
@@ -27,21 +27,13 @@ def name_classes(encoder: Encoder, class_texts: Sequence[str], *, cache: VectorC
     info = encoder.info
     if info.modality == "text":
         return Task(len(class_texts), names_CD=_encode(encoder, class_texts, cache), names_source="text")
-    other = open_encoder(info.reference, modality="text") if _is_joint(encoder) else None
+    other = open_encoder(info.reference, modality="text") if has_text_tower(encoder) else None
     if other is not None:
         return Task(len(class_texts), names_CD=_encode(other, class_texts, cache), names_source="joint")
     classifier = encoder.classifier()
     if classifier is None:
         return Task(len(class_texts))
     return _bridged(classifier, class_texts, cache)
-
-
-def _is_joint(encoder: Encoder) -> bool:
-    """Whether the encoder is the picture tower of two; the inner layer of a tower has no text in its space."""
-    info = encoder.info
-    if info.modality != "image" or info.reference.startswith("layer:"):
-        return False
-    return open_encoder(info.reference).info.modality == "joint"
 
 
 def _bridged(classifier: Classifier, class_texts: Sequence[str], cache: VectorCache | None) -> Task:
