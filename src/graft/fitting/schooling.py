@@ -6,7 +6,7 @@ Imported only where training runs. Legend: N items, B items of a batch, C classe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from graft.strategies.tuning import fitted_probe
 from graft.tensors.objectives import distillation
 from graft.trainers.batches import Batch, Prepared
 from graft.trainers.loop import Hooks, train
-from graft.trainers.recipe import Recipe, to_tree
+from graft.trainers.recipe import Recipe
 
 TEMPERATURE, TEACHER_WEIGHT = 2.0, 0.5  # of distillation
 PROBE: tuple[str, Mapping[str, Any]] = ("linear-probe", {"c": 1.0})
@@ -91,24 +91,9 @@ def school(lesson: Lesson) -> Schooled:
         evaluate=None if held is None else _evaluation(way, *held),
         hooks=Hooks(checkpoint=lesson.checkpoint, key=lesson.key, after_epoch=way.drift, stage="train"),
     )
-    record = TrainingRecord(
-        method="distillation" if lesson.teacher_NC is not None else "supervised",
-        epochs=run.epochs,
-        stopped=run.stopped,
-        rates={group.name: group.rate for group in way.rates(recipe).groups},
-        trained=way.trained,
-        parameters=way.parameters,
-        bytes=4 * way.trained,
-        batch=run.batch,
-        accumulate=run.accumulate,
-        device=run.device,
-        precision=run.precision,
-        memory_mb=run.memory_mb,
-        items_per_second=run.items_per_second,
-        measured_on="",
-        recipe=to_tree(recipe) | ({} if lesson.teacher_NC is None else _teaching(lesson)),
-        notes=(*way.notes, *run.notes),
-    )
+    teaches = lesson.teacher_NC is not None
+    record = way.record("distillation" if teaches else "supervised", run, recipe)
+    record = replace(record, measured_on="", recipe={**record.recipe, **(_teaching(lesson) if teaches else {})})
     encoder = way.encoder()
     assert encoder is not None, "there is a body to train"
     return Schooled(encoder, way.logits, way.vectors, record)

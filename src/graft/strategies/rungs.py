@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from graft.errors import ModelError, UsageError
 from graft.heads.base import Float64Array, IntArray
 from graft.heads.linear import LinearHead, fit_path
+from graft.results import TrainingRecord
 from graft.strategies.items import Items
 from graft.trainers.batches import ItemFeed
 from graft.trainers.body import Body, Group, Split, open_body
-from graft.trainers.loop import RateGroup, Rates
+from graft.trainers.loop import RateGroup, Rates, TrainingRun
 from graft.trainers.networks import CutNetwork, Network, ProbeHead, WholeNetwork, at_work
-from graft.trainers.recipe import Recipe
+from graft.trainers.recipe import Recipe, to_tree
 
 if TYPE_CHECKING:
     from graft.encoders.tuned import TunedEncoder
@@ -133,6 +134,26 @@ class Course:
     def logits(self, items: Items) -> Float64Array:
         """Logits (N, P) of body and head as they now are."""
         return _through(self.network, self.rows(items), self.network, len(self.head.intercept)).astype(np.float64)
+
+    def record(self, method: str, run: TrainingRun, recipe: Recipe) -> TrainingRecord:
+        """What a training of this network by `recipe` took."""
+        return TrainingRecord(
+            method=method,
+            epochs=run.epochs,
+            stopped=run.stopped,
+            rates={group.name: group.rate for group in self.rates(recipe).groups},
+            trained=self.trained,
+            parameters=self.parameters,
+            bytes=4 * self.trained,
+            batch=run.batch,
+            accumulate=run.accumulate,
+            device=run.device,
+            precision=run.precision,
+            memory_mb=run.memory_mb,
+            items_per_second=run.items_per_second,
+            recipe=to_tree(recipe),
+            notes=(*self.notes, *run.notes),
+        )
 
     def drift(self, epoch: int) -> Mapping[str, float]:
         """Relative distance of each group's weights from where they started; nothing where layers were inserted."""

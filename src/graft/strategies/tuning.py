@@ -20,7 +20,7 @@ from graft.results import RangeTest, Retained, TrainingRecord
 from graft.strategies.frozen import STRATEGIES, Task
 from graft.strategies.keeping import Corpus
 from graft.strategies.rungs import Course, course
-from graft.trainers.recipe import Recipe, to_tree
+from graft.trainers.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -165,26 +165,8 @@ def tune(strategy: Trained, items: Items, y_N: IntArray, task: Task, job: Job) -
     )
     after = _trainable_state(way.network)
     retained, untold = _kept(way, job)
-    record = TrainingRecord(
-        method=strategy.name,
-        epochs=run.epochs,
-        stopped=run.stopped,
-        rates={group.name: group.rate for group in way.rates(recipe).groups},
-        range_tests=tests,
-        trained=way.trained,
-        parameters=way.parameters,
-        bytes=4 * way.trained,
-        batch=run.batch,
-        accumulate=run.accumulate,
-        device=run.device,
-        precision=run.precision,
-        memory_mb=run.memory_mb,
-        items_per_second=run.items_per_second,
-        folds=1,
-        retained=retained,
-        recipe=to_tree(recipe),
-        notes=(*way.notes, *run.notes, *untold),
-    )
+    record = way.record(strategy.name, run, recipe)
+    record = replace(record, range_tests=tests, folds=1, retained=retained, notes=(*record.notes, *untold))
     return Outcome(way, task, before, after, record, y_N, items, way.refits or recipe.head == "refit")
 
 
