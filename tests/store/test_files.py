@@ -21,6 +21,7 @@ from tests.small_disk import small_disk
 
 from graft.errors import StorageError, UsageError
 from graft.store import files
+from graft.store.files import alone
 
 JSON = st.recursive(
     st.none()
@@ -277,3 +278,34 @@ def test_kill_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
         files._swept.discard(tmp_path)
         files.sweep(tmp_path)
         assert leftovers(tmp_path) == []
+
+
+HOLDING = """
+import sys, time
+from pathlib import Path
+from graft.store.files import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_folder_is_held_by_one_process_until_it_is_through_or_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "above" / "folder"
+    with alone(folder), pytest.raises(StorageError, match="Another process is at work"), alone(folder):
+        raise AssertionError("two hold it")
+    with alone(folder):  # free again
+        assert not [*folder.iterdir()]
+    with subprocess.Popen([sys.executable, "-c", HOLDING, str(folder)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(StorageError, match="name another folder"), alone(folder):
+            raise AssertionError("two hold it")
+        other.kill()
+    with alone(folder):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_cannot_be_held(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="not a folder"), alone(tmp_path / "file" / "folder"):
+        raise AssertionError("it was made")

@@ -18,9 +18,10 @@ import pytest
 
 import graft
 from graft import cli
-from graft.errors import DataError, MissingError, UsageError
+from graft.errors import DataError, MissingError, StorageError, UsageError
 from graft.fitting import validation
 from graft.results import TuneResult
+from graft.store.files import alone
 from graft.strategies.trained import TRAINED
 from graft.trainers.recipe import read_settings, with_settings
 from graft.verbs.tune import tune
@@ -190,6 +191,23 @@ def test_the_same_command_goes_on_after_kill_9(
     assert cli.main([*words[:-1], str(tmp_path / "o"), "--seed", "1"]) == 2
     err = capfd.readouterr().err
     assert "holds another search" in err and "Traceback" not in err
+
+
+def test_a_folder_in_which_another_process_searches_is_refused(
+    digits: Path, searched: TuneResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is encoded where the search has begun."""
+    shutil.copytree(searched.out, tmp_path / "begun")
+    before = {path: path.read_bytes() for path in (tmp_path / "begun").rglob("*") if path.is_file()}
+    with alone(tmp_path / "new"), pytest.raises(StorageError, match="Another process is at work"):
+        graft.tune(digits, **GRID, out=tmp_path / "new")
+    assert not [*(tmp_path / "new").iterdir()]
+    with monkeypatch.context() as patched:
+        patched.setattr("graft.fitting.steps.encode_items", None)
+        with alone(tmp_path / "begun"), pytest.raises(StorageError, match="Another process is at work"):
+            graft.tune(digits, **GRID, out=tmp_path / "begun")
+    assert before == {path: path.read_bytes() for path in (tmp_path / "begun").rglob("*") if path.is_file()}
+    assert graft.tune(digits, **GRID, out=tmp_path / "new").best == searched.best
 
 
 def test_bayes_goes_on_with_more_trials_and_says_nothing_of_its_own(

@@ -30,7 +30,7 @@ from graft.metrics.intervals import score_with_intervals
 from graft.results import Interval, TuneTrial, from_json, to_json
 from graft.selection.contender import paired_items
 from graft.selection.trials import LOSS_WEIGHT
-from graft.store.files import check_writable, storage_errors, write_json, write_with
+from graft.store.files import alone, check_writable, storage_errors, write_json, write_with
 
 SCHEMA = 1
 HELD = 0.2  # share of the training items that trials are scored on
@@ -138,7 +138,7 @@ class Record:
 def search_folder(out: Path | None, name: str, command: str) -> Path:
     """`out`, or the first of graft-out/NAME-tune, NAME-tune-2, .. that is new or holds this very search.
 
-    Raises UsageError where `out` holds something else, StorageError where nothing can be written.
+    Raises UsageError where `out` holds something else, StorageError where nothing can be written or another process searches.
     """
     check_writable(out or next(folders_named(f"{name}-tune")))
     if out is None:
@@ -148,6 +148,9 @@ def search_folder(out: Path | None, name: str, command: str) -> Path:
         raise UsageError(
             f"--out {out} holds another search, `{held.get('command')}`. Name another folder, or remove it."
         )
+    if held is not None:
+        with alone(out):  # told before anything is encoded
+            pass
     return out
 
 

@@ -158,6 +158,34 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process, with no file in it; it is made where it is not there. The system lets go of it when the process ends, killed or not.
+
+    Raises StorageError where another process holds it, or it cannot be made; systems and disks without such locks go on without.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # not POSIX
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(
+                f"Another process is at work in {str(folder)!r}: wait until it is through, or name another folder."
+            ) from None
+        except OSError:  # a disk without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _filled(path: Path) -> bool:
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 

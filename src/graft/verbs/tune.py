@@ -51,12 +51,14 @@ def tune(
     settings. Every finished trial is kept at once: after Ctrl-C the same command goes on.
 
     Raises UsageError for settings that are not known and for an `out` that holds something else, DataError when the data cannot be
-    learned from, MissingError when the encoder or Ax is not here, StorageError when `out` cannot be written.
+    learned from, MissingError when the encoder or Ax is not here, StorageError when `out` cannot be written or another
+    process searches there.
     """
     flags = {name: value for name, value in locals().items() if name != "data"}
     from graft.fitting.proposals import Bayes, Grid
     from graft.fitting.searching import Record, search
     from graft.fitting.validation import field_of, subject
+    from graft.store.files import alone
 
     axes, given, watch, test_parts = _checked(flags)
     command = _command(data, flags | _UNCOMPARED)
@@ -64,10 +66,11 @@ def tune(
     where = field_of(encoded, group=group, hold_out_test={"test": test_parts[1], "shots": shots}, seed=seed)
     what = subject(strategy, where, axes, given, folder=folder, seed=seed)
     proposals = Grid(axes) if method == "grid" else Bayes(axes, seed)
-    record = Record.open(folder, command, where.key(command))
     most = None if method == "grid" else trials
-    found = search(record, where.part(metric), what.run, proposals, what.defaults, most=most, left=watch.left)
-    return _publish(data, flags, where, record, found, axes, {**given, **what.set_by(found[0])})
+    with alone(folder):
+        record = Record.open(folder, command, where.key(command))
+        found = search(record, where.part(metric), what.run, proposals, what.defaults, most=most, left=watch.left)
+        return _publish(data, flags, where, record, found, axes, {**given, **what.set_by(found[0])})
 
 
 def _checked(flags: Mapping[str, Any]) -> tuple[tuple[Axis, ...], dict[str, str], Stopwatch, TestParts]:
