@@ -1,11 +1,12 @@
-"""Few labelled texts: contrastive tuning beside SetFit 1.2 on the same body, splits and test parts, and beside the best frozen strategy.
+"""Few labels: rungs that train beside the best frozen strategy, and on texts beside SetFit 1.2 on the same body, splits and test parts.
 
-    GRAFT_DATA=... python bench/few_labels.py [--rows sst2:8 ...] [--seeds 3] [--rival] [--limit 600]
+    GRAFT_DATA=... python bench/few_labels.py [--rows sst2:8 ...] [--seeds 0 1 2] [--rival] [--limit 600]
 
-Ours is the rung `contrastive` as `fit --strategies contrastive` trains it, started from the better linear probe by cross-validation; the
-frozen strategy is the one `fit` would choose. SetFit (`--rival`; needs `pip install setfit`) runs with its defaults, or as many steps as fit
-into `--limit` seconds of the processor, and says which. Both on one thread; seconds are the processor's, from labelled texts to a fitted
-model. Every finished run is added to bench/results/few_labels.json at once, so a row can be measured at another time.
+A row is SET:LABELS A CLASS, or SET:all. Rungs are trained as `fit --strategies RUNG` trains the model it keeps, started from the better
+linear probe by cross-validation; the frozen strategy is the one `fit` would choose. SetFit (`--rival`; needs `pip install setfit`) runs with its
+defaults, or as many steps as fit into `--limit` seconds of the processor, and says which. All on one thread; seconds are the
+processor's, from items and their frozen vectors to a fitted model. Every finished run is added to bench/results/few_labels.json at once,
+so a row can be measured at another time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from graft.data.read import read
 from graft.data.splits import take_shots
-from graft.encoders.open import open_encoder
+from graft.encoders.open import BUNDLED, open_encoder
 from graft.encoding import encode
 from graft.fitting.session import environment
 from graft.selection.select import Candidate, select
@@ -34,36 +35,42 @@ from graft.strategies.trained import TRAINED
 from graft.strategies.tuning import Job, tune
 
 RESULTS = Path(__file__).parent / "results" / "few_labels.json"
-ROWS = ("sst2:8", "sst2:64", "ag_news:8", "ag_news:64", "banking77:5", "banking77:10")
+TEXTS = ("sst2:8", "sst2:64", "ag_news:8", "ag_news:64", "banking77:5", "banking77:10")
+PICTURES = ("neu_surface_defect:20", "neu_surface_defect:all", "cifar10:20", "cifar10:all")
+RUNGS = {"text": ("contrastive",), "image": ("last-blocks", "finetune")}
+MOST = 2_000  # items from which training all weights takes hours on two cores: the upper blocks alone are trained
 PROBES = ("linear-probe", "named-linear-probe")
 
 
-def ours(name: str, shots: int, seed: int) -> list[dict[str, Any]]:
-    """The tuned rung and the best frozen strategy on the whole test part."""
+def ours(name: str, shots: int, seed: int) -> Iterator[dict[str, Any]]:
+    """The best frozen strategy and the trained rungs on the whole test part."""
     dataset, train, test = parts(name, shots, seed)
-    encoder = open_encoder("minilm")
+    encoder = open_encoder(BUNDLED[dataset.modality])
     with VectorCache.open() as cache:
         x_ND = encode(dataset.contents, encoder, cache=cache).vectors
         task = name_classes(encoder, dataset.class_descriptions(), cache=cache)
     y_N = dataset.labels[train]
     started = time.process_time()
-    frozen = select([Candidate("minilm", x_ND[train], task)], y_N, seed=seed)
+    frozen = select([Candidate(encoder.info.reference, x_ND[train], task)], y_N, seed=seed)
     spent = time.process_time() - started
     hits = frozen.head.logits(x_ND[test]).argmax(axis=1) == dataset.labels[test]
-    rows = [result("frozen", name, shots, seed, hits, spent, frozen.chosen)]
+    yield result("frozen", name, shots, seed, hits, spent, frozen.chosen)
     measured = [r for r in frozen.results if r.name in PROBES and r.metrics]
     probe = max(measured, key=lambda r: r.metrics["accuracy"].value)
-    rung = TRAINED["contrastive"].with_given({}, (probe.name, probe.settings))
     contents = [dataset.contents[i] for i in train]
-    items = Items.of(encoder, contents, x_ND[train], dataset.classes, dataset.class_descriptions())
-    outcome = tune(rung, items, y_N, task, Job(rung.recipe("text"), seed))
-    head = outcome.plain_head(1.0)
-    spent = time.process_time() - started
-    tuned = outcome.encoder(1.0)
-    assert tuned is not None
-    vectors = encode([dataset.contents[i] for i in test], tuned, remember=False).vectors
-    hits = head.logits(vectors).argmax(axis=1) == dataset.labels[test]
-    return [*rows, result("ours", name, shots, seed, hits, spent, "contrastive")]
+    for rung in RUNGS[dataset.modality][: None if len(train) <= MOST else 1]:
+        strategy = TRAINED[rung].with_given({}, (probe.name, probe.settings))
+        items = Items.of(encoder, contents, x_ND[train], dataset.classes, dataset.class_descriptions())
+        started = time.process_time()
+        outcome = tune(strategy, items, y_N, task, Job(strategy.recipe(dataset.modality), seed))
+        head = outcome.plain_head(1.0)
+        seconds = spent + time.process_time() - started
+        tuned = outcome.encoder(1.0)
+        assert tuned is not None
+        vectors = encode([dataset.contents[i] for i in test], tuned, remember=False).vectors
+        hits = head.logits(vectors).argmax(axis=1) == dataset.labels[test]
+        memory = outcome.record.memory_mb
+        yield {**result(rung, name, shots, seed, hits, seconds, rung), "memory_mb": memory}
 
 
 def setfit(name: str, shots: int, seed: int, limit: float) -> dict[str, Any]:
@@ -106,7 +113,9 @@ def parts(name: str, shots: int, seed: int) -> tuple[Any, Any, Any]:
     dataset = read(f"data:{name}")
     assert dataset.test_mask is not None
     train = np.flatnonzero(~dataset.test_mask)
-    return dataset, train[take_shots(dataset.labels[train], shots, seed)], np.flatnonzero(dataset.test_mask)
+    if shots:
+        train = train[take_shots(dataset.labels[train], shots, seed)]
+    return dataset, train, np.flatnonzero(dataset.test_mask)
 
 
 def result(whose: str, name: str, shots: int, seed: int, hits: Any, seconds: float, how: str) -> dict[str, Any]:
@@ -127,32 +136,31 @@ def key(row: Mapping[str, Any]) -> tuple[str, int, int, str]:
     return row["set"], row["shots"], row["seed"], row["whose"]
 
 
-def record(rows: list[dict[str, Any]]) -> None:
-    """Add rows to the results, in the place of those of the same kind, set, shots and seed."""
+def record(row: dict[str, Any]) -> None:
+    """Add a row to the results, in the place of one of the same kind, set, shots and seed."""
     known: Mapping[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"rows": []}
-    kept = [row for row in known["rows"] if key(row) not in {key(new) for new in rows}]
+    kept = [old for old in known["rows"] if key(old) != key(row)]
     machine = {"date": time.strftime("%Y-%m-%d"), **environment()}
-    tree = {"machine": machine, "rows": sorted([*kept, *rows], key=key)}
+    tree = {"machine": machine, "rows": sorted([*kept, row], key=key)}
     RESULTS.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", nargs="*", default=list(ROWS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", nargs="*", help="default: those of texts with --rival, else all")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--rival", action="store_true")
     parser.add_argument("--limit", type=float, default=600.0)
     flags = parser.parse_args()
     os.environ["GRAFT_THREADS"] = "1"
-    for row in flags.rows:
-        name, _, shots = row.partition(":")
-        for seed in range(flags.seeds):
-            if flags.rival:
-                rows = [setfit(name, int(shots), seed, flags.limit)]
-            else:
-                rows = ours(name, int(shots), seed)
-            record(rows)
-            print(*rows, sep="\n", flush=True)
+    for seed in flags.seeds:
+        for row in flags.rows or (TEXTS if flags.rival else (*TEXTS, *PICTURES)):
+            name, _, shots = row.partition(":")
+            number = 0 if shots == "all" else int(shots)
+            runs = iter([setfit(name, number, seed, flags.limit)]) if flags.rival else ours(name, number, seed)
+            for run in runs:
+                record(run)
+                print(run, flush=True)
 
 
 if __name__ == "__main__":

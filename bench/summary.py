@@ -198,42 +198,53 @@ def train(found: Mapping[str, Any]) -> str:
     )
 
 
+RUNGS = {"contrastive": "contrastive", "last-blocks": "last blocks", "finetune": "all weights", "setfit": "SetFit 1.2"}
+
+
 def few_labels(found: Mapping[str, Any]) -> str:
-    """Contrastive tuning beside SetFit and the best frozen strategy."""
+    """Rungs that train, and SetFit, beside the best frozen strategy."""
     kinds: dict[tuple[str, int], dict[str, dict[int, Mapping[str, Any]]]] = {}
     for row in found["rows"]:
         kinds.setdefault((row["set"], row["shots"]), {}).setdefault(row["whose"], {})[row["seed"]] = row
-    rows = []
+    rows, against = [], []
     for (name, shots), by in kinds.items():
-        cells = [f"{name}, {shots} a class"]
-        for whose in ("frozen", "ours", "setfit"):
-            runs = list(by.get(whose, {}).values())
-            if not runs:
-                cells.append("not run")
-                continue
-            mean = mean_interval([run["accuracy"] for run in runs])
-            seconds = statistics.median(run["cpu_seconds"] for run in runs)
-            cells.append(f"{mean.value:.3f}{_between(mean)}, {seconds:.0f} s, n = {len(runs)}")
-        both = sorted(by.get("ours", {}).keys() & by.get("setfit", {}).keys())
-        if both:
-            gap = mean_interval([by["ours"][s]["accuracy"] - by["setfit"][s]["accuracy"] for s in both])
-            times = statistics.median(by["setfit"][s]["cpu_seconds"] / by["ours"][s]["cpu_seconds"] for s in both)
-            cells += [f"{gap.value:+.3f}{_between(gap)}", f"{times:.1f}"]
-        else:
-            cells += ["", ""]
-        rows.append(cells)
-    columns = ("set", "best frozen", "contrastive rung", "SetFit 1.2", "rung − SetFit, paired", "SetFit's time / ours")
+        title = f"{name}, {f'{shots} a class' if shots else 'all'}"
+        for whose, words in RUNGS.items():
+            if whose in by:
+                rows.append([title, words, _runs(by["frozen"]), _runs(by[whose]), _gap(by[whose], by["frozen"])])
+        if "setfit" in by and "contrastive" in by:
+            both = sorted(by["contrastive"].keys() & by["setfit"].keys())
+            times = statistics.median(
+                by["setfit"][s]["cpu_seconds"] / by["contrastive"][s]["cpu_seconds"] for s in both
+            )
+            how = ", ".join(by["setfit"][s]["how"] for s in both)
+            against.append([title, _gap(by["contrastive"], by["setfit"]), str(len(both)), f"{times:.1f}", how])
     return "\n".join(
         [
-            "## Few labelled texts, beside SetFit",
+            "## Few labels: rungs that train",
             "",
             "`bench/few_labels.py`: accuracy on the whole official test part, mean over draws with Student's interval, and seconds of the processor on one "
-            "thread from labelled texts to a fitted model; the same MiniLM, draws and test parts. SetFit with its defaults. The rung's time holds the frozen "
-            "strategies' measuring. " + machine(found["machine"]),
+            "thread from items and their frozen vectors to a fitted model; the same bodies (MiniLM, EfficientNet-Lite0), draws and test parts. A rung's time holds "
+            "the frozen strategies' measuring. " + machine(found["machine"]) + ".",
             "",
-            table(columns, rows),
+            table(("set", "trained", "best frozen", "accuracy", "over frozen, paired"), rows),
+            "The contrastive rung beside SetFit on the same draws:",
+            "",
+            table(("set", "rung − SetFit, paired", "draws", "SetFit's time / ours", "SetFit's steps"), against),
         ]
     )
+
+
+def _runs(runs: Mapping[int, Mapping[str, Any]]) -> str:
+    mean = mean_interval([run["accuracy"] for run in runs.values()])
+    seconds = statistics.median(run["cpu_seconds"] for run in runs.values())
+    return f"{mean.value:.3f}{_between(mean)}, {seconds:.0f} s, n = {len(runs)}"
+
+
+def _gap(ours: Mapping[int, Mapping[str, Any]], others: Mapping[int, Mapping[str, Any]]) -> str:
+    both = sorted(ours.keys() & others.keys())
+    gap = mean_interval([ours[seed]["accuracy"] - others[seed]["accuracy"] for seed in both])
+    return f"{gap.value:+.3f}{_between(gap)}"
 
 
 def _between(interval: Interval) -> str:

@@ -16,6 +16,7 @@ from graft.strategies.contrast import (
     MOST,
     RATE_OF_MANY,
     ROUNDS,
+    ROUNDS_OF_MANY,
     UPPER,
     WIDE,
     ContrastFeed,
@@ -48,12 +49,16 @@ def test_as_many_batches_as_give_the_pairs(pairs: int, batch: int, n: int, steps
 
 
 def test_without_a_number_of_pairs_rounds_of_the_items_within_bounds() -> None:
-    plain = Recipe(epochs=1, batch=16)
-    assert contrast_steps(plain, 2, 2) == FEWEST
-    assert contrast_steps(plain, 100_000, 2) == MOST
-    for classes, rounds in ((2, ROUNDS[False]), (MANY_CLASSES + 1, ROUNDS[True])):
-        n = math.floor((FEWEST + 2) * 16 / rounds)
-        assert FEWEST < contrast_steps(plain, n, classes) == math.ceil(rounds * n / 16) < MOST
+    for last, classes, rounds in (
+        (UPPER, 2, ROUNDS[UPPER]),
+        (ALL, 2, ROUNDS[ALL]),
+        (UPPER, MANY_CLASSES + 1, ROUNDS_OF_MANY),
+    ):
+        plain = Recipe(epochs=1, batch=16, last=last)
+        assert contrast_steps(plain, 2, classes) == max(FEWEST, rounds)
+        assert contrast_steps(plain, 100_000, classes) == MOST[last]
+        n = math.floor((FEWEST + 12) * 16 / rounds)
+        assert FEWEST < contrast_steps(plain, n, classes) == math.ceil(rounds * n / 16) < MOST[last]
     assert contrast_steps(Recipe(epochs=0.01, batch=16), 10, 2) == 1
 
 
