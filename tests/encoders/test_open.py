@@ -104,7 +104,7 @@ def test_a_joint_encoder_asks_for_a_tower(tmp_path: Path) -> None:
 def test_only_the_picture_tower_of_a_joint_encoder_has_a_text_tower(tmp_path: Path) -> None:
     folder = BUILDERS["clip"](tmp_path)
     picture, text = (open_encoder(f"dir:{folder}", modality=modality) for modality in ("image", "text"))
-    inner = open_encoder(f"layer:dir:{folder}:encoder.layers.0", modality="image")
+    inner = open_encoder(f"layer:dir:{folder}:vision_model.encoder.layers.0", modality="image")
     told = [has_text_tower(encoder) for encoder in (picture, text, inner, *map(open_encoder, BUNDLED.values()))]
     assert told == [True, False, False, False, False]
 
