@@ -224,8 +224,8 @@ def few_labels(found: Mapping[str, Any]) -> str:
             "## Few labels: rungs that train",
             "",
             "`bench/few_labels.py`: accuracy on the whole official test part, mean over draws with Student's interval, and seconds of the processor on one "
-            "thread from items and their frozen vectors to a fitted model; the same bodies (MiniLM, EfficientNet-Lite0), draws and test parts. A rung's time holds "
-            "the frozen strategies' measuring. " + machine(found["machine"]) + ".",
+            "thread from items and their frozen vectors to a fitted model; the same bodies (MiniLM, EfficientNet-Lite0), draws and test parts. "
+            "A rung's time holds the frozen strategies' measuring. " + machine(found["machine"]) + ".",
             "",
             table(("set", "trained", "best frozen", "accuracy", "over frozen, paired"), rows),
             "The contrastive rung beside SetFit on the same draws:",

@@ -140,7 +140,7 @@ def present(numbers: Numbers) -> Page:
         ),
         reading=(
             "Howard & Ruder (2018) and fastai unfreeze from the top, at rates that shrink by 2.6 a layer: what is low in the network, and common to both "
-            "tasks, moves least, so more of the old task is left. The drifts above say the same; with three seeds the accuracies do not tell the schedules apart. "
+            "tasks, moves least, so more of the old task is left. The drifts say the same; three seeds do not tell the accuracies apart. "
             "The hole: in a few steps a random head sends large gradients through the body while batches of sixteen shift the statistics of its norms; "
             "0.56 was measured so on NEU with twenty a class and five epochs in another program, where the same training from the probe had 0.98 and "
             "the probe alone 0.97. Graft's rungs start from the probe with the norms frozen unless told otherwise. Sizes are small, for a two-core machine."
