@@ -110,7 +110,7 @@ def present(numbers: Numbers) -> Page:
             "Published comparisons (Houlsby et al. 2019: adapters within 0.4 points of fine-tuning on GLUE with 3.6 % of the weights; Li & Liang 2021: "
             "prefixes with 0.1 %; Lester et al. 2021: prompts reach fine-tuning only in models of billions of weights) are at full sets and large models. "
             "Here the sizes are small, for a two-core machine, and one class of every ten test items moves a score by a point: read the orders of size. "
-            "What few numbers save is the file, the optimiser's memory and here some two fifths of the time, though the way back runs through nearly all layers "
+            "What few numbers save is the file, the optimiser's memory and two fifths of the time here, though the way back runs through nearly all layers "
             "whatever is trained. Memory is the process's peak, which holds the libraries and what came before: it never falls from one row to the next, "
             "so only the first row of each table says what a way takes. Seconds are wall-clock on a shared machine."
         ),
