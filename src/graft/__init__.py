@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.estimator import TransferClassifier
-    from graft.opened import load, open_encoder
+    from graft.loading import load
+    from graft.opened import open_encoder
     from graft.retrieval.opened import open_index
     from graft.verbs.encode import encode
     from graft.verbs.fit import fit
     from graft.verbs.index import index
     from graft.verbs.predict import predict
     from graft.verbs.pretrain import pretrain
+    from graft.verbs.recommend import fit as fit_recommender
     from graft.verbs.search import search
     from graft.verbs.tune import tune
 
@@ -35,6 +37,7 @@ __all__ = [
     "__version__",
     "encode",
     "fit",
+    "fit_recommender",
     "index",
     "load",
     "open_encoder",
@@ -49,8 +52,9 @@ _HOMES = {
     "TransferClassifier": "graft.estimator",
     "encode": "graft.verbs.encode",
     "fit": "graft.verbs.fit",
+    "fit_recommender": "graft.verbs.recommend",
     "index": "graft.verbs.index",
-    "load": "graft.opened",
+    "load": "graft.loading",
     "open_encoder": "graft.opened",
     "open_index": "graft.retrieval.opened",
     "predict": "graft.verbs.predict",
@@ -60,6 +64,9 @@ _HOMES = {
 }
 
 
+_NAMES = {"fit_recommender": "fit"}  # where the name in its home is another
+
+
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
@@ -67,7 +74,7 @@ def __getattr__(name: str) -> Any:
         return version("graft")
     if name not in _HOMES:
         raise AttributeError(f"module 'graft' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_HOMES[name]), _NAMES.get(name, name))
     globals()[name] = value
     return value
 

@@ -11,6 +11,7 @@ import errno
 import importlib
 import inspect
 import json
+import keyword
 import logging
 import os
 import sys
@@ -37,6 +38,7 @@ VERBS = (
     "index",
     "search",
     "serve",
+    "recommend",
     "bridge",
     "diagnose",
     "bench",
@@ -46,7 +48,12 @@ VERBS = (
     "doctor",
     "demo",
 )
-GROUPS = {"bridge": ("fit",), "diagnose": ("space",), "bench": ("serve",)}  # verbs of two words
+GROUPS = {  # verbs of two words
+    "recommend": ("fit", "for", "like"),
+    "bridge": ("fit",),
+    "diagnose": ("space",),
+    "bench": ("serve",),
+}
 HOMES = {"serve": "graft.server.run", "bench serve": "graft.server.load"}  # the rest is in graft.verbs
 FAULTS_SHOWN = 20
 INTERRUPTED = 130
@@ -60,6 +67,8 @@ to a classifier you can trust or a search engine, with the evidence for every ch
   graft predict birds new.jpg          what is it, and how sure
   graft index photos/ --out found      any pictures or texts, labels or not; run again, it is updated
   graft search found "a red boat"      words, --image FILE, --like ID: what is there
+  graft recommend fit likes.csv --out films        who liked what: recommendations, with baselines
+  graft recommend like films "toy story"           more like this; or: recommend for films --user 7
   graft serve found birds              both in a browser, and over HTTP
   graft tune photos/ --strategy lora --over rate=1e-4..1e-2:log    the best settings of one strategy
   graft pretrain texts.csv --supervised                            an encoder of your own, from labels
@@ -94,7 +103,8 @@ def verb(name: str) -> Callable[..., Any]:
     """The function behind `graft NAME` (of two words for a verb of a group); the module that holds it imports nothing heavy."""
     first, _, second = name.partition(" ")
     module = importlib.import_module(HOMES.get(name, f"graft.verbs.{first}"))
-    function: Callable[..., Any] = getattr(module, second or first)
+    name = second or first
+    function: Callable[..., Any] = getattr(module, f"{name}_" if keyword.iskeyword(name) else name)
     return function
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
-OPERATIONS = 14
+OPERATIONS = 20
 EXAMPLES = 5
 
 

@@ -63,12 +63,17 @@ class Ladder:
 
 def ladder(result: FitResult) -> Ladder:
     """Rows in the order given (cheapest rung first), marks for those that have a score."""
-    measure, chosen = MEASURES[result.metric], result.chosen_result
+    chosen = result.chosen_result
     several = len({s.encoder for s in result.strategies}) > 1
     rows = tuple(
         _row(number, s, s.encoder if several else "", s is chosen, result.metric)
         for number, s in enumerate(result.strategies, 1)
     )
+    return drawn(rows, MEASURES[result.metric])
+
+
+def drawn(rows: tuple[Row, ...], measure: Measure) -> Ladder:
+    """The picture of these rows: a mark for each that has a score."""
     scored = [(row, row.score) for row in rows if row.score is not None]
     if not scored:
         return Ladder(measure, rows)

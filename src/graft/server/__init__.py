@@ -1,1 +1,1 @@
-"""The second door: opened indexes and classifiers over HTTP, and the pages people use them with."""
+"""The second door: opened indexes, classifiers and recommenders over HTTP, and the pages people use them with."""

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 from fastapi import FastAPI, File, Form, Query, UploadFile
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
@@ -23,6 +22,7 @@ from graft.server import shapes
 from graft.server.desk import Desk, hits
 from graft.server.failures import Refusal, bad
 from graft.server.pictures import SIDES, uploaded
+from graft.server.recommenders import add_recommenders, facts_of
 from graft.server.releases import Release
 
 PAGE = Path(__file__).parent / "page"
@@ -55,7 +55,7 @@ def make_app(desk: Desk, measures_text: Any) -> FastAPI:
     app = FastAPI(
         title="Graft",
         version="1",
-        description="Search and classification by models that were taken the rest of the way.",
+        description="Search, classification and recommendations by models that were taken the rest of the way.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -66,14 +66,11 @@ def make_app(desk: Desk, measures_text: Any) -> FastAPI:
     _add_indexes(app, desk)
     _add_search(app, desk)
     _add_models(app, desk)
+    add_recommenders(app, desk)
     _add_service(app, desk, measures_text)
     _add_pages(app, desk)
     _describe(app)
     return app
-
-
-def _json(tree: Any) -> Response:
-    return Response(orjson.dumps(tree), media_type="application/json")
 
 
 async def _invalid(request: HttpRequest, error: RequestValidationError) -> Response:  # noqa: ARG001
@@ -118,15 +115,15 @@ def _facts(desk: Desk, release: Release) -> dict[str, Any]:
 def _add_indexes(app: FastAPI, desk: Desk) -> None:
     @app.get("/v1/indexes", response_model=shapes.IndexList, summary="The indexes served")
     async def indexes() -> Response:
-        return _json({"indexes": [_facts(desk, release) for release in desk.releases.indexes.values()]})
+        return shapes.json({"indexes": [_facts(desk, release) for release in desk.releases.indexes.values()]})
 
     @app.get("/v1/indexes/{name}", response_model=shapes.IndexShape, summary="Facts of one index")
     async def index(name: IndexName) -> Response:
-        return _json(_facts(desk, desk.release(name)))
+        return shapes.json(_facts(desk, desk.release(name)))
 
     @app.get("/v1/indexes/{name}/items", response_model=shapes.ItemList, summary="Some items, spread evenly")
     async def items(name: IndexName, count: Annotated[int, Query(ge=1, le=100)] = 12) -> Response:
-        return _json({"items": await desk.some(name, count)})
+        return shapes.json({"items": await desk.some(name, count)})
 
     jpeg: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}, "description": "A JPEG."}}
 
@@ -144,7 +141,7 @@ def _add_indexes(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/v1/indexes/{name}/items/{id:path}", response_model=shapes.ItemShape, summary="One item")
     async def item(name: IndexName, id: str) -> Response:
-        return _json(await desk.item(name, id))
+        return shapes.json(await desk.item(name, id))
 
 
 def _add_search(app: FastAPI, desk: Desk) -> None:
@@ -158,7 +155,7 @@ def _add_search(app: FastAPI, desk: Desk) -> None:
             raise bad("Say what to look for: text, image or like.")
         options = request.model_dump(exclude={"text", "image"})
         release, found = await desk.search(name, text=request.text, image=image, **options)
-        return _json(hits(release, found))
+        return shapes.json(hits(release, found))
 
     @app.post(
         "/v1/indexes/{name}/search/upload", response_model=shapes.SearchAnswer, summary="Search by an uploaded picture"
@@ -172,7 +169,7 @@ def _add_search(app: FastAPI, desk: Desk) -> None:
         desk.release(name)
         image = uploaded(await picture.read(), desk.limits.pixels)
         release, found = await desk.search(name, image=image, where=where, k=k)
-        return _json(hits(release, found))
+        return shapes.json(hits(release, found))
 
 
 def _decoded(text: str) -> bytes:
@@ -197,15 +194,15 @@ def _add_models(app: FastAPI, desk: Desk) -> None:
     async def answer(name: str, contents: Sequence[Any], top: int) -> Response:
         found = await desk.predict(name, contents, top)
         trees = [asdict(prediction) for prediction in found]
-        return _json({"predictions": [{k: v for k, v in to_json(tree).items() if k != "item"} for tree in trees]})
+        return shapes.json({"predictions": [{k: v for k, v in to_json(tree).items() if k != "item"} for tree in trees]})
 
     @app.get("/v1/models", response_model=shapes.ModelList, summary="The classifiers served")
     async def models() -> Response:
-        return _json({"models": [facts(name) for name in desk.releases.models]})
+        return shapes.json({"models": [facts(name) for name in desk.releases.models]})
 
     @app.get("/v1/models/{name}", response_model=shapes.ModelShape, summary="Facts of one classifier")
     async def model(name: ModelName) -> Response:
-        return _json(facts(name))
+        return shapes.json(facts(name))
 
     @app.post("/v1/models/{name}/predict", response_model=shapes.PredictAnswer, summary="Label texts")
     async def predict(name: ModelName, request: shapes.PredictRequest) -> Response:
@@ -227,7 +224,10 @@ def _add_service(app: FastAPI, desk: Desk, measures_text: Any) -> None:
         releases = desk.releases
         facts = [_facts(desk, release) for release in releases.indexes.values()]
         status = "stale" if releases.troubles else "ok"
-        return _json({"status": status, "indexes": facts, "models": list(releases.models)})
+        fitted = [facts_of(desk, release) for release in releases.recommenders.values()]
+        return shapes.json(
+            {"status": status, "indexes": facts, "models": list(releases.models), "recommenders": fitted}
+        )
 
     @app.get(
         "/metrics",
@@ -247,12 +247,20 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/", include_in_schema=False)
     async def home() -> Response:
-        return page("search.html" if desk.releases.indexes or not desk.releases.models else "model.html")
+        served = desk.releases
+        if served.indexes or not (served.models or served.recommenders):
+            return page("search.html")
+        return page("recommend.html" if served.recommenders else "model.html")
 
     @app.get("/models/{name}", include_in_schema=False)
     async def model_page(name: str) -> Response:
         desk.model(name)
         return page("model.html")
+
+    @app.get("/recommenders/{name}", include_in_schema=False)
+    async def recommender_page(name: str) -> Response:
+        desk.recommender(name)
+        return page("recommend.html")
 
     @app.get("/page/{file}", include_in_schema=False)
     async def asset(file: str) -> Response:

@@ -1,4 +1,4 @@
-"""Answers to everything but bare vectors: searches by words, pictures and examples, items, thumbnails, and classifiers.
+"""Answers to everything but bare vectors: searches by words, pictures and examples, items, thumbnails, classifiers and recommenders.
 
 Encoders take one thread at a time, so all encoding is done by one thread, many texts at once; searches run in a few others.
 """
@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 from graft.data.dataset import Content
 from graft.errors import DataError, GraftError, unknown
 from graft.opened import Classifier
+from graft.recommending.opened import OpenedRecommender
 from graft.results import Prediction, SearchResult, to_json
 from graft.server.failures import Refusal, absent, busy
 from graft.server.gathering import Gather
 from graft.server.limits import Limits
 from graft.server.pictures import SIDES, Thumbnails, Uploaded, thumbnail
-from graft.server.releases import Release, Releases
+from graft.server.releases import RecommenderRelease, Release, Releases
 
 R = TypeVar("R")
 TEXTS_TOGETHER = 64
@@ -55,6 +56,13 @@ class Desk:
         if found is None:
             raise absent(unknown("model", name, self.releases.models) if self.releases.models else "No model here.")
         return found
+
+    def recommender(self, name: str) -> RecommenderRelease:
+        """The recommender served as `name`. Raises Refusal (404)."""
+        served = self.releases.recommenders
+        if name not in served:
+            raise absent(unknown("recommender", name, served) if served else "No recommender here.")
+        return served[name]
 
     async def search(
         self, name: str, *, text: str | None = None, image: Uploaded | None = None, **options: Any
@@ -109,6 +117,11 @@ class Desk:
         if takes != model.modality:
             raise Refusal(400, "UsageError", f"The model {name!r} labels {model.modality}s; {takes}s were sent.")
         return list(await asyncio.gather(*(self._labels((model, content, top)) for content in contents)))
+
+    async def told(self, name: str, ask: Callable[[OpenedRecommender], R]) -> R:
+        """What the recommender says to `ask`, in a thread."""
+        opened = self.recommender(name).opened
+        return await self._in(self.searching, lambda: ask(opened))
 
     async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], R]) -> R:
         """Run in a thread; one whose client has stopped waiting still counts, as the thread does not stop."""

@@ -10,8 +10,10 @@ class Limits:
     """Sizes in bytes, characters or rows; times in seconds.
 
     `pixels` of an uploaded picture are read from its header: decoded, that many are 192 MB. `cells` bounds vectors a request times k: a
-    thousand queries of a thousand hits would be an answer of 30 MB. `waiting` counts requests whose body has arrived and that are not
-    answered yet; at 20,000 answers a second that many are 50 ms of work.
+    thousand queries of a thousand hits would be an answer of 30 MB. `varied` bounds k where recommendations shall differ: ten candidates
+    each are compared with all others, 4 MB for that many. `reasons` bounds the length of a history times k: every answer is compared with
+    all that is liked, 11 µs a pair. `waiting` counts requests whose body has arrived and that are not answered yet; at 20,000 answers a
+    second that many are 50 ms of work.
     """
 
     body: int = 16 * 2**20
@@ -21,6 +23,9 @@ class Limits:
     cells: int = 100_000
     text: int = 2000
     examples: int = 50
+    history: int = 500
+    varied: int = 100
+    reasons: int = 50_000
     where: int = 4000
     seconds: float = 10.0
     waiting: int = 1000

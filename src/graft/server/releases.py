@@ -1,4 +1,4 @@
-"""What is being served: opened indexes and classifiers by name, and the change to an index's newer version without a pause.
+"""What is being served: opened indexes, classifiers and recommenders by name, and the change to a newer version without a pause.
 
 A request takes the release it finds and keeps it until it is answered, so an old version goes when its last request has. A version that
 cannot be opened is told in `/health` and the log, and the one before it goes on serving.
@@ -7,11 +7,12 @@ cannot be opened is told in `/health` and the log, and the one before it goes on
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.dataset import ImageSource
-from graft.errors import GraftError, MissingError, UsageError
+from graft.errors import GraftError, MissingError, ModelError, UsageError
 from graft.opened import Classifier
+from graft.recommending import artefact
+from graft.recommending.opened import OpenedRecommender, open_recommender
 from graft.results import SearchResult
 
 _LOG = logging.getLogger("graft.server")
@@ -132,12 +135,65 @@ class Release:
         return cls(name, index.version, index, recent, dims, next(iter(dims)), index.ids)
 
 
-class Releases:
-    """Indexes and classifiers by name. Reading is safe from any thread; only the watching thread changes them."""
+@dataclass(frozen=True, eq=False)
+class RecommenderRelease:
+    """What lay in a recommender's folder when it was opened. `version` begins its manifest's hash, `facts` are told to those who ask."""
 
-    def __init__(self, indexes: Mapping[str, Index], models: Mapping[str, Classifier]) -> None:
+    name: str
+    version: str
+    path: Path
+    opened: OpenedRecommender
+    facts: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, name: str, path: Path) -> RecommenderRelease:
+        """The recommender at `path`, asked once so that nothing that is set up late is left to the first who asks."""
+        version = _version(path)  # before it is opened: what is put in its place meanwhile is taken up at the next look
+        opened = open_recommender(path)
+        likes, about = opened.interactions.likes(), opened.about
+        opened.suggestions("ready", 1)
+        if len(opened):
+            first = opened.interactions.items[0]
+            opened.similar(first, 1)
+            opened.recommend(histories=[[first]], k=1, diversity=0.5)
+        facts = {
+            "version": version,
+            "model": opened.name,
+            "items": len(opened),
+            "people": len(likes.users),
+            "likes": len(likes),
+            "why": about.get("why", ""),
+            "measure": about.get("measure", ""),
+            "metrics": about.get("metrics", {}),
+        }
+        return cls(name, version, path, opened, facts)
+
+
+def _version(path: Path) -> str:
+    """The beginning of the hash that the manifest at `path` names. Raises MissingError when there is none, ModelError when it is broken."""
+    given = path.parent if path.name == artefact.MANIFEST else path
+    for manifest in (given / artefact.MANIFEST, given / "model" / artefact.MANIFEST):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            content = manifest.read_bytes()
+            try:
+                return str(json.loads(content)["digest"])[:12]
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise ModelError(f"{manifest} cannot be read: {error!r}.") from error
+    raise MissingError(f"There is no recommender at {str(path)!r} any more.")
+
+
+class Releases:
+    """Indexes, classifiers and recommenders by name. Reading is safe from any thread; only the watching thread changes them."""
+
+    def __init__(
+        self,
+        indexes: Mapping[str, Index],
+        models: Mapping[str, Classifier],
+        recommenders: Mapping[str, RecommenderRelease] | None = None,
+    ) -> None:
         self.indexes = {name: Release.of(name, index, Recent()) for name, index in indexes.items()}
         self.models = dict(models)
+        self.recommenders = dict(recommenders or {})
         self.troubles: dict[str, str] = {}  # name -> why its newer version is not served
         self.changes = 0
         self._stop = threading.Event()
@@ -154,21 +210,33 @@ class Releases:
             self._thread.join()
 
     def look(self) -> None:
-        """Look once for newer versions, and serve those that can be opened and searched."""
+        """Look once for newer versions, and serve those that can be opened and asked."""
         for name, release in list(self.indexes.items()):
-            try:
+            with self._telling(name, release.index.version):
                 newer = release.index.refresh()
                 if newer is not release.index:
                     self.indexes[name] = Release.of(name, newer, release.recent)
                     self.changes += 1
                     _LOG.info("%s: version %d is served now", name, newer.version)
-                self.troubles.pop(name, None)
-            except Exception as error:  # whatever a half-written or damaged folder makes the readers say
-                trouble = error.message if isinstance(error, GraftError) else f"{type(error).__name__}: {error}"
-                if self.troubles.get(name) != trouble:
-                    text = "%s: a newer version cannot be served, version %d goes on: %s"
-                    _LOG.warning(text, name, release.index.version, trouble)
-                self.troubles[name] = trouble
+        for name, fitted in list(self.recommenders.items()):
+            with self._telling(name, fitted.version, fitted.path):
+                if _version(fitted.path) != fitted.version:
+                    self.recommenders[name] = RecommenderRelease.of(name, fitted.path)
+                    _LOG.info("%s: version %s is served now", name, self.recommenders[name].version)
+
+    @contextlib.contextmanager
+    def _telling(self, name: str, version: int | str, path: Path | None = None) -> Iterator[None]:
+        """Whatever a half-written or damaged folder makes the readers say is told, but not where it lies; the version before goes on."""
+        try:
+            yield
+            self.troubles.pop(name, None)
+        except Exception as error:
+            trouble = error.message if isinstance(error, GraftError) else f"{type(error).__name__}: {error}"
+            trouble = trouble if path is None else trouble.replace(str(path), name)
+            if self.troubles.get(name) != trouble:
+                text = "%s: a newer version cannot be served, version %s goes on: %s"
+                _LOG.warning(text, name, version, trouble)
+            self.troubles[name] = trouble
 
     def _watch(self) -> None:
         for release in self.indexes.values():
@@ -179,7 +247,7 @@ class Releases:
 
 
 def open_releases(paths: Sequence[str | Path]) -> Releases:
-    """Open what lies at `paths`: folders of indexes and of classifiers, told apart by their `graft.json`.
+    """Open what lies at `paths`: folders of indexes, classifiers and recommenders, told apart by their `graft.json`.
 
     Each is served under its folder's name, without what a URL cannot hold. Raises UsageError when there is none or two have one name,
     and what opening raises.
@@ -189,12 +257,13 @@ def open_releases(paths: Sequence[str | Path]) -> Releases:
     from graft.retrieval.versions import is_index
 
     if not paths:
-        raise UsageError("Name at least one folder to serve: an index or a model.")
+        raise UsageError("Name at least one folder to serve: an index, a model or a recommender.")
     indexes: dict[str, Index] = {}
     models: dict[str, Classifier] = {}
+    recommenders: dict[str, RecommenderRelease] = {}
     for path in map(Path, paths):
         name = _name(path)
-        if name in indexes or name in models:
+        if name in {*indexes, *models, *recommenders}:
             raise UsageError(f"Two of the folders would be served as {name!r}. Rename one of them.")
         if not path.exists():
             raise MissingError(
@@ -202,12 +271,15 @@ def open_releases(paths: Sequence[str | Path]) -> Releases:
             )
         if is_index(path):
             indexes[name] = open_index(path)
+        elif artefact.is_recommender(path):
+            recommenders[name] = RecommenderRelease.of(name, path)
         else:
             models[name] = load(path)
-    return Releases(indexes, models)
+    return Releases(indexes, models, recommenders)
 
 
 def _name(path: Path) -> str:
-    resolved = path.resolve()
-    folder = resolved.parent if resolved.name in ("graft.json", "model") else resolved
+    folder = path.resolve()
+    while folder.name in ("graft.json", "model"):
+        folder = folder.parent
     return re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-.") or "served"

@@ -37,19 +37,21 @@ class Served:
     indexes: tuple[str, ...]
     models: tuple[str, ...]
     seconds: float
+    recommenders: tuple[str, ...] = ()
 
 
 def serve(
-    paths: Annotated[Sequence[str | Path], "Folders of indexes and of fitted models."],
+    paths: Annotated[Sequence[str | Path], "Folders of indexes, fitted models and recommenders."],
     *,
     port: Annotated[int, "Port to listen at; 0 takes one that is free."] = 8000,
     host: Annotated[
         str, "Address to listen at; 0.0.0.0 lets other machines in, and there is no password."
     ] = "127.0.0.1",
 ) -> Served:
-    """Answer searches and predictions over HTTP, with a page for people, until Ctrl-C.
+    """Answer searches, predictions and recommendations over HTTP, with pages for people, until Ctrl-C.
 
-    An index that is updated meanwhile (`graft index`) is served anew within about a second, without a pause.
+    An index that is updated meanwhile (`graft index`), and a recommender whose folder is put in another's place, is served anew within
+    about a second, without a pause.
 
     Raises UsageError when the host or port cannot be, StorageError when the port is taken, MissingError when a folder or a package is not
     here, ModelError when something in a folder was changed.
@@ -70,9 +72,11 @@ def serve(
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
     started = time.monotonic()
     with _told():
-        _LOG.info("%s at %s (Ctrl-C stops)", ", ".join([*releases.indexes, *releases.models]), url)
+        names = [*releases.indexes, *releases.models, *releases.recommenders]
+        _LOG.info("%s at %s (Ctrl-C stops)", ", ".join(names), url)
         run_loop(_until_signalled(releases, limits, address, port))
-    return Served(url, tuple(releases.indexes), tuple(releases.models), time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Served(url, tuple(releases.indexes), tuple(releases.models), seconds, tuple(releases.recommenders))
 
 
 def check_installed() -> None:

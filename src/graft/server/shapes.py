@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from starlette.responses import Response
 
 from graft.server.limits import Limits
 
 LIMITS = Limits()
 Text = Annotated[str, Field(min_length=1, max_length=LIMITS.text)]
 Ids = Annotated[list[Annotated[str, Field(max_length=4096)]], Field(max_length=LIMITS.examples)]
+
+
+def json(tree: Any) -> Response:
+    """An answer that is shaped as one of these."""
+    return Response(orjson.dumps(tree), media_type="application/json")
 
 
 def _whole(value: Any) -> Any:
@@ -46,6 +53,29 @@ class PredictRequest(Request):
 
     texts: Annotated[list[Annotated[str, Field(max_length=100_000)]], Field(min_length=1, max_length=256)]
     top: Annotated[Whole, Field(ge=1, le=100)] = 3
+
+
+class RecommendRequest(Request):
+    """Either `user` or `history` says for whom; an empty history is someone of whom nothing is known."""
+
+    user: Text | None = Field(None, description="Id of a known person.")
+    history: Annotated[list[Text], Field(max_length=LIMITS.history)] | None = Field(
+        None, description="Ids or titles of what anyone likes; titles may be written loosely."
+    )
+    k: K = Field(10, description=f"How many; at most {LIMITS.varied} where diversity is above 0.")
+    where: Where | None = Field(
+        None, description="Only items for which this holds: \"array_has(categories, 'Comedy')\"."
+    )
+    exclude_seen: bool = Field(True, description="Leave out what the person has already liked or left.")
+    diversity: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="0 the best, 1 as unlike as can be.")
+
+
+class SimilarRequest(Request):
+    """One item, by id or by a title that may be written loosely."""
+
+    item: Text
+    k: K = 10
+    where: Where | None = Field(None, description="Only items for which this holds.")
 
 
 class FaultShape(BaseModel):
@@ -164,12 +194,83 @@ class PredictAnswer(BaseModel):
     predictions: list[PredictionShape]
 
 
+class IntervalShape(BaseModel):
+    """A measured value with its 95 % interval, and the people behind it."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+class RecommenderShape(BaseModel):
+    """One recommender, as it is served now, with what was measured when it was fitted. `trouble` says why a newer version is not."""
+
+    name: str
+    version: str
+    model: str
+    items: int
+    people: int
+    likes: int
+    why: str
+    measure: str
+    metrics: dict[str, IntervalShape]
+    trouble: str | None
+
+
+class RecommenderList(BaseModel):
+    """All of them."""
+
+    recommenders: list[RecommenderShape]
+
+
+class TitleShape(BaseModel):
+    """An item and its title, which is its id where it has none."""
+
+    item: str
+    title: str
+
+
+class TitleList(BaseModel):
+    """The nearest to what was typed come first."""
+
+    titles: list[TitleShape]
+
+
+class CatalogueItem(BaseModel):
+    """One item; `reason` says how many people like it."""
+
+    item: str
+    title: str
+    categories: list[str]
+    reason: str
+
+
+class RecommendationShape(BaseModel):
+    """`score` is the model's own: larger is better, of no unit. `title` is the id where there is none; `reason` is one clause."""
+
+    item: str
+    title: str
+    score: float
+    reason: str
+
+
+class RecommendAnswer(BaseModel):
+    """Answers, best first. `asked`: titles of what was understood; `notes`: what should be known of the answer."""
+
+    recommendations: list[RecommendationShape]
+    asked: list[str]
+    model: str
+    notes: list[str]
+
+
 class Health(BaseModel):
-    """`status` is "ok", or "stale" while some index's newer version cannot be served."""
+    """`status` is "ok", or "stale" while a newer version of something cannot be served."""
 
     status: str
     indexes: list[IndexShape]
     models: list[str]
+    recommenders: list[RecommenderShape]
 
 
 class Vectors(BaseModel):

@@ -29,6 +29,11 @@ def measures_text(measures: Measures, releases: Releases, gather: Gather[Any, An
                 "1 while a newer version cannot be served.",
                 [({"index": name}, int(name in releases.troubles)) for name, _ in served],
             ),
+            "graft_recommender_stale": (
+                "gauge",
+                "1 while a newer version cannot be served.",
+                [({"recommender": name}, int(name in releases.troubles)) for name in releases.recommenders],
+            ),
             "graft_index_changes_total": ("counter", "Newer versions taken up.", [({}, releases.changes)]),
             "graft_query_cache_hits_total": (
                 "counter",

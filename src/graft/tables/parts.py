@@ -51,7 +51,7 @@ def faults(given: Sequence[Fault]) -> Iterable[Text]:
     yield Text(f"{len(given):,} item{'s' * (len(given) > 1)} could not be used:", style="yellow")
     for fault in given[:FAULTS_SHOWN]:
         value = f" ({line(fault.value, 60)})" if fault.value else ""
-        yield Text(f"  {line(fault.where, 80)}: {fault.problem}{value}")
+        yield Text(f"  {line(fault.where, 80)}: {line(fault.problem, 1000)}{value}")
     if len(given) > FAULTS_SHOWN:
         yield Text(f"  ... and {len(given) - FAULTS_SHOWN:,} more; --json lists all.")
 

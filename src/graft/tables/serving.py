@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def served_line(result: Served) -> RenderableType:
     """What was served, and for how long."""
-    names = ", ".join((*result.indexes, *result.models))
+    names = ", ".join((*result.indexes, *result.models, *result.recommenders))
     return Text(f"Served {line(names, 200)} at {result.url} for {result.seconds:.0f} s.")
 
 

@@ -1,6 +1,6 @@
 // Try a classifier: a text typed, or a picture chosen, dropped or pasted; labels with their probabilities, or "unsure".
 
-import { $, ask, busy, make, modelLinks, number, percent, pictureIn, send, sendPicture } from "./parts.js";
+import { $, busy, links, make, number, percent, pictureIn, send, sendPicture, served } from "./parts.js";
 
 let model, shown, asked;
 
@@ -68,11 +68,11 @@ function listen() {
 }
 
 async function begin() {
-  const { models } = await ask("/v1/models");
   const named = decodeURIComponent(location.pathname.split("/")[2] || "");
-  model = models.find((each) => each.name === named) || models[0];
+  const all = await served();
+  model = all.models.find((each) => each.name === named) || all.models[0];
   if (!model) throw new Error("No classifier and no index is served.");
-  modelLinks(models, model.name);
+  links(all, `models/${model.name}`);
   document.title = `${model.name} · Graft`;
   $("title").textContent = model.name;
   const some = model.classes.slice(0, 6).join(", ") + (model.classes.length > 6 ? ` and ${number(model.classes.length - 6)} more` : "");

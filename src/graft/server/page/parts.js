@@ -1,4 +1,4 @@
-// What both pages use. All text reaches the page as text nodes, never as markup.
+// What the pages share. All text reaches the page as text nodes, never as markup.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -16,6 +16,7 @@ export function make(tag, options = {}, ...children) {
 const SHAPES = {
   more: "M12 5v14M5 12h14", less: "M5 12h14", close: "m6 6 12 12M18 6 6 18",
   left: "m14.500 5-7 7 7 7", right: "m9.500 5 7 7-7 7",
+  heart: "M12 20C7 16.500 4 13.500 4 9.800A4.300 4.300 0 0 1 12 7.600 4.300 4.300 0 0 1 20 9.800C20 13.500 17 16.500 12 20Z",
 };
 
 export function icon(name) {
@@ -73,8 +74,15 @@ export function busy(on) {
   else $("bar").hidden = true;
 }
 
-export function modelLinks(models, here) {
-  const links = models.map((model) => make("a", { href: `/models/${encodeURIComponent(model.name)}`, textContent: model.name,
-    ...(model.name === here ? { "aria-current": "page" } : {}) }));
-  $("models").replaceChildren(...(links.length ? [make("span", { textContent: "Classify:" }), ...links] : []));
+export async function served() {
+  const [{ models }, { recommenders }] = await Promise.all([ask("/v1/models"), ask("/v1/recommenders")]);
+  return { models, recommenders };
+}
+
+// The pages of classifiers and recommenders; `here` is the path of the one that is open.
+export function links({ models, recommenders }, here) {
+  const page = (path, { name }) => make("a", { href: `/${path}/${encodeURIComponent(name)}`, textContent: name,
+    ...(here === `${path}/${name}` ? { "aria-current": "page" } : {}) });
+  const group = (word, path, all) => (all.length ? [make("span", { textContent: word }), ...all.map((each) => page(path, each))] : []);
+  $("links").replaceChildren(...group("Recommend:", "recommenders", recommenders), ...group("Classify:", "models", models));
 }

@@ -1,6 +1,6 @@
 // Search: the URL holds the query, one function draws it, and every change of the query goes through `go`.
 
-import { $, Refused, ask, busy, icon, make, modelLinks, number, percent, pictureIn, send, sendPicture } from "./parts.js";
+import { $, Refused, ask, busy, icon, links, make, number, percent, pictureIn, send, sendPicture, served } from "./parts.js";
 
 const STEP = 24, MOST = 480;
 let indexes = [], index, query, hits = [], asked, picture = null, here = -1, shownAt = -1;
@@ -382,9 +382,9 @@ function listen() {
 }
 
 async function begin() {
-  const [served, known] = await Promise.all([ask("/v1/indexes"), ask("/v1/models")]);
-  indexes = served.indexes;
-  modelLinks(known.models, "");
+  const [found, others] = await Promise.all([ask("/v1/indexes"), served()]);
+  indexes = found.indexes;
+  links(others, "");
   $("index").replaceChildren(...indexes.map((each) => make("option", { value: each.name, textContent: each.name })));
   $("picker").hidden = indexes.length < 2;
   query = fromAddress();

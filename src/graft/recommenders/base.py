@@ -1,0 +1,142 @@
+"""What every recommender is, and the histories it is asked about.
+
+Legend: U users, I items, N interactions, D dims, B people of a batch, M likes of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.errors import DataError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+    from graft.interactions.likes import Interactions
+
+Float32Array = NDArray[np.float32]
+Arrays = Mapping[str, NDArray[Any]]
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """What a batch of people liked, known and new people alike.
+
+    `matrix`: (B, I) float32, the strength of each like, above 0. `times`: float64 (M,) seconds since 1970 of each like in the order of
+    `matrix.data`, or None. `users_B`: int32 codes of the people among those a model was fitted on, -1 new; None when nobody is known.
+    `now`: the moment of asking in seconds since 1970; None is the moment of the last like a model was fitted on.
+    """
+
+    matrix: csr_matrix
+    times: NDArray[np.float64] | None = None
+    users_B: NDArray[np.int32] | None = None
+    now: float | None = None
+
+    def __len__(self) -> int:
+        return int(self.matrix.shape[0])
+
+    def part(self, start: int, stop: int) -> Histories:
+        """The people start..stop-1 of the batch."""
+        likes = slice(self.matrix.indptr[start], self.matrix.indptr[min(stop, len(self))])
+        return Histories(
+            self.matrix[start:stop],
+            None if self.times is None else self.times[likes],
+            None if self.users_B is None else self.users_B[start:stop],
+            self.now,
+        )
+
+
+def histories_of(
+    likes: Interactions, users_B: NDArray[np.integer[Any]] | None = None, *, now: float | None = None
+) -> Histories:
+    """Histories of the people with codes `users_B` (all people when None), with times where there are any."""
+    from scipy.sparse import csr_matrix
+
+    liked = likes.likes()
+    shape = (len(likes.users), len(likes.items))
+    users = np.arange(shape[0], dtype=np.int32) if users_B is None else np.asarray(users_B, np.int32)
+    # Places of the likes (from 1, as a 0 would be no entry) travel through scipy's sorting and choosing of rows.
+    place = csr_matrix((np.arange(1.0, len(liked) + 1), (liked.user_N, liked.item_N)), shape=shape)
+    place.sort_indices()
+    if users_B is not None:
+        place = place[users]
+    order = place.data.astype(np.int64) - 1
+    matrix = csr_matrix((liked.weight_N[order], place.indices, place.indptr), shape=place.shape)
+    return Histories(matrix, None if liked.time_N is None else liked.time_N[order], users, now)
+
+
+def histories_from(items: Sequence[Sequence[int]], n_items: int, *, now: float | None = None) -> Histories:
+    """Histories of new people from the codes of the items each of them likes; an item named twice counts once."""
+    from scipy.sparse import csr_matrix
+
+    rows = [sorted(set(codes)) for codes in items]
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
+    indices = np.array([code for row in rows for code in row], np.int32)
+    matrix = csr_matrix((np.ones(len(indices), np.float32), indices, indptr), shape=(len(rows), n_items))
+    return Histories(matrix, now=now)
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """A fitted model. Known and new people are scored along the same path, from their histories.
+
+    Each model has `fit(likes, *, ..., seed=0)`, which gives the same bits for the same seed on one processor, and `grid()`, settings worth
+    trying, cheap ones first. Someone none of whose likes anybody had liked in training is scored by popularity.
+    """
+
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables and files, such as "als"."""
+
+    def scores(self, histories: Histories) -> Float32Array:
+        """Finite scores (B, I), larger is better; items already liked are scored like others. People do not influence each other."""
+
+    def item_vectors(self) -> Float32Array | None:
+        """Vectors (I, D) by whose nearness items are alike, None where a model has none."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Arrays from which `from_state` rebuilds the model, with its `settings`."""
+
+    @classmethod
+    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
+        """The model that `settings` and `state` described; it gives the same scores."""
+
+
+def liked_matrix(likes: Interactions) -> csr_matrix:
+    """Weights of the likes (U, I). Raises DataError when there is none: nothing can be learned."""
+    matrix = likes.matrix()
+    if not matrix.nnz:
+        raise DataError(
+            f"There is no like among {len(likes)} interactions, so nothing can be learned. Lower the rating that counts as a like, "
+            "or name the events that do."
+        )
+    return matrix
+
+
+def popularity_of(matrix: csr_matrix) -> Float32Array:
+    """Sum of the weights of every item's likes (I,)."""
+    return np.asarray(matrix.sum(axis=0), np.float32).ravel()
+
+
+def weighted_means(matrix: csr_matrix, vectors_ID: Float32Array) -> Float32Array:
+    """Mean of the vectors of what each person likes, weighted by strength (B, D); zeros without a like."""
+    total_B1 = np.asarray(matrix.sum(axis=1), np.float32).reshape(-1, 1)
+    total_B1[total_B1 <= 0] = 1
+    means: Float32Array = np.asarray(matrix @ vectors_ID, np.float32) / total_B1
+    return means
+
+
+def strangers_by_popularity(scores_BI: Float32Array, histories: Histories, popular_I: Float32Array) -> Float32Array:
+    """`scores_BI` with the rows of people of whom the model can know nothing replaced by `popular_I`; changed in place and returned."""
+    known_B = histories.matrix @ popular_I > 0
+    if not known_B.all():
+        scores_BI[~known_B] = popular_I
+    return scores_BI

@@ -1,0 +1,113 @@
+"""The ladder of recommenders, simple ones first: how each is made, which settings are worth trying, and how it is rebuilt."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from graft.errors import ModelError, UsageError, unknown
+from graft.interactions.likes import Interactions
+from graft.recommenders.base import Recommender, Settings
+from graft.towers.known import Known
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A rung of the ladder. `home` is module:class below `graft`; `fixed` settings tell rungs of one class apart.
+
+    `words` say what it is; `timed` says that it needs times; `joins` that it wraps the best of the others, `informed` that it is
+    told what is known of items and people.
+    """
+
+    name: str
+    rung: int
+    home: str
+    words: str
+    fixed: Settings = field(default_factory=dict)
+    timed: bool = False
+    joins: bool = False
+    informed: bool = False
+
+    @property
+    def model(self) -> Any:
+        """The class."""
+        module, _, name = self.home.partition(":")
+        return getattr(importlib.import_module(f"graft.{module}"), name)
+
+    def grid(self) -> list[Settings]:
+        """Settings worth trying, cheap ones first."""
+        module = importlib.import_module(f"graft.{self.home.partition(':')[0]}")
+        settings: list[Settings] = module.grid()
+        if "days" in self.fixed:
+            return [dict(self.fixed)]
+        return [s for s in settings if not (self.timed and s.get("days", 0) is None)]
+
+    def fit(self, likes: Interactions, settings: Settings, seed: int, known: Known) -> Recommender:
+        """The model of these likes."""
+        make: Callable[..., Recommender] = self.model.fit
+        return make(likes, **{**settings, "seed": seed}, **({"known": known} if self.informed else {}))
+
+
+LADDER = (
+    Kind("popularity", 1, "recommenders.popularity:Popularity", "what most people like", {"days": None}),
+    Kind("recent-popularity", 2, "recommenders.popularity:Popularity", "what most people like lately", timed=True),
+    Kind("ppmi-svd", 3, "recommenders.cooccurrence:Cooccurrence", "item vectors from PPMI and SVD"),
+    Kind("co-likes", 4, "recommenders.colikes:CoLikes", "item vectors whose products are counts of common likes"),
+    Kind("item-knn", 5, "recommenders.neighbours:ItemNeighbours", "cosine between the people who like two items"),
+    Kind("als", 6, "recommenders.als:ALS", "matrix factors of implicit likes"),
+    Kind("ease", 7, "recommenders.ease:EASE", "a closed-form linear model between items"),
+    Kind("item2vec", 8, "recommenders.item2vec:Item2Vec", "skip-grams over the likes of a person"),
+    Kind("bpr", 9, "recommenders.bpr:BPR", "matrix factors that rank likes above the rest"),
+    Kind("mlp", 10, "recommenders.mlp:PairScorer", "a small network over pairs of person and item"),
+    Kind(
+        "two-tower",
+        11,
+        "towers.two_tower:TwoTower",
+        "a network for people and one for items, into one space",
+        informed=True,
+    ),
+    Kind(
+        "with-trend",
+        12,
+        "recommenders.trend:Trend",
+        "the best personal model joined with what people like now",
+        timed=True,
+        joins=True,
+    ),
+)
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in LADDER}
+
+
+def kinds_named(names: str | None) -> tuple[Kind, ...] | None:
+    """The models named, in the ladder's order; None for all. Popularity is always there to be compared with.
+
+    Raises UsageError for an unknown name or for none at all.
+    """
+    if names is None:
+        return None
+    words = [word.strip() for word in names.split(",") if word.strip()]
+    if wrong := [word for word in words if word not in KINDS]:
+        raise UsageError(unknown("The model", wrong[0], KINDS))
+    if not words:
+        raise UsageError(f"--models names no model. Allowed: {', '.join(KINDS)}.")
+    return tuple(kind for kind in LADDER if kind.name in words or kind.name == "popularity")
+
+
+def rebuild(name: str, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Recommender:
+    """The model that was saved under this name. Raises ModelError for an unknown one or arrays that are not its own."""
+    if name not in KINDS:
+        raise ModelError(unknown("The recommender's model", name, list(KINDS)))
+    try:
+        model: Recommender = KINDS[name].model.from_state(dict(settings), arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"The arrays of the recommender are not those of {name}: {error!r}.") from error
+    return model
+
+
+def names_of(kinds: Sequence[Kind]) -> str:
+    """Names divided by commas."""
+    return ", ".join(kind.name for kind in kinds)

@@ -1,0 +1,317 @@
+"""An opened recommender: "more like this" by title, "for you" by person or by history, with a reason for each answer.
+
+Legend: U users, I items, N interactions, B people of a batch, K answers, D dims, C candidates, H items of a history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.errors import DataError, UsageError
+from graft.interactions.likes import Catalogue, Interactions
+from graft.recommenders.base import Histories, Recommender, histories_from, histories_of
+from graft.recommenders.top import top_k
+from graft.recommending import artefact
+from graft.recommending.diverse import diverse
+from graft.recommending.filters import allowed
+from graft.recommending.loose import Titles
+from graft.recommending.models import rebuild
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_matrix
+
+SURE = 0.6  # likeness of a loosely written title from which it is taken for the item; below it the nearest are offered
+SAME = 0.95  # likeness from which a name with commas is one title and not a list of them
+NEAREST = 5
+POOL = 10  # candidates looked at for each answer where answers shall differ
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One answer; `title` is "" where none is known, `score` the model's own (larger is better, of no unit), `reason` one clause."""
+
+    item: str
+    title: str
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """Answers, best first. `asked` says how the question was understood: titles or ids; `notes` what should be known of the answer."""
+
+    recommendations: tuple[Recommendation, ...]
+    asked: tuple[str, ...] = ()
+    model: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """How answers are picked; `mask` (I,) tells the items allowed."""
+
+    k: int
+    mask: NDArray[np.bool_]
+    exclude_seen: bool
+    diversity: float
+
+
+class OpenedRecommender:
+    """A recommender with what is known of its items and people. Nothing changes when it is asked."""
+
+    def __init__(self, saved: artefact.Saved) -> None:
+        self.model: Recommender = rebuild(saved.model, saved.settings, saved.arrays)
+        self.interactions: Interactions = saved.interactions
+        self.catalogue: Catalogue = saved.catalogue
+        self.about = saved.about
+        self.name = saved.model
+        self._user_codes = {user: code for code, user in enumerate(self.interactions.users)}
+        self._item_codes = {item: code for code, item in enumerate(self.interactions.items)}
+
+    def __len__(self) -> int:
+        return len(self.interactions.items)
+
+    # ---- Asking ----
+
+    def similar(self, item: str, k: int = 10, *, where: str | None = None) -> Recommendations:
+        """The `k` items most like one named by id or title, however loosely it is written.
+
+        By the nearness of the model's item vectors; of a model that has none, by the scores of someone who likes this item alone. Raises
+        DataError for an item that is not found, naming the nearest titles; UsageError for `k` below 1 or a `where` that cannot be used.
+        """
+        (code,) = self.codes([item])
+        mask = self._allowed(where)
+        mask[code] = False
+        vectors = self._unit_vectors
+        if vectors is None or not vectors[code].any():
+            told = histories_from([[code]], len(self))
+            items_BK, scores_BK = top_k(self.model, told, k, allowed_I=mask)
+        else:
+            items_BK, scores_BK = _best(vectors @ vectors[code], mask, k)
+        answers = self._told(items_BK[0], scores_BK[0], [code])
+        return Recommendations(answers, (self.title(code),), self.name, _short(answers, k))
+
+    def recommend(
+        self,
+        users: Sequence[str] | None = None,
+        histories: Sequence[Sequence[str]] | None = None,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        exclude_seen: bool = True,
+        diversity: float = 0.0,
+    ) -> list[Recommendations]:
+        """`k` items for each of `users` (ids) or of `histories` (ids or titles that a person likes); one of the two is given.
+
+        `where` is a condition on the items' columns (id, title, category, text, date), `exclude_seen` leaves out what the person has already
+        liked or left, `diversity` in 0..1 is the weight of being unlike the answers above (MMR, Carbonell & Goldstein 1998). Someone unknown
+        gets what most people like, and the answer says so.
+
+        Raises UsageError for wrong arguments, DataError for histories of which no item is known, naming the nearest titles.
+        """
+        if (users is None) == (histories is None):
+            raise UsageError("Name either users or histories, one of the two.")
+        if not 0 <= diversity <= 1:
+            raise UsageError(f"diversity={diversity}: it lies between 0 (best first) and 1 (as unlike as can be).")
+        if k < 1:
+            raise UsageError(f"k={k}: at least 1 item must be asked for.")
+        mask = self._allowed(where)
+        asked, notes = self._people(users) if users is not None else self._strangers(histories or ())
+        seen = self._seen(users) if exclude_seen and users is not None else None
+        way = _Way(k, mask, exclude_seen, diversity)
+        return self._answers(asked, notes, seen, way)
+
+    def title(self, code: int) -> str:
+        """The title of an item, or its id where it has none."""
+        return self.catalogue.titles[code] or self.interactions.items[code]
+
+    def knows(self, name: str) -> bool:
+        """Whether this is an item's id or its title, but for spelling."""
+        found = self._titles.find(name, 1)
+        return name in self._item_codes or (bool(found) and found[0].score >= SAME)
+
+    def codes(self, names: Sequence[str]) -> list[int]:
+        """Codes of items by id or by title, however loosely written. Raises DataError naming all that are not found, with the nearest titles."""
+        found, problems = [], []
+        for name in names:
+            code, nearest = self._code(name)
+            if code is None:
+                near = "; ".join(f'"{self.title(c)}"' for c in nearest)
+                problems.append(
+                    f'"{name}" is not among the {len(self):,} items.' + (f" Nearest: {near}." if near else "")
+                )
+            else:
+                found.append(code)
+        if problems:
+            raise DataError(" ".join(problems))
+        return found
+
+    def suggestions(self, words: str, k: int = 8) -> list[tuple[str, str]]:
+        """(id, title) of the items whose titles are nearest to what was typed so far."""
+        found = self._titles.find(words, k)
+        return [(self.interactions.items[f.place], self.title(f.place)) for f in found]
+
+    # ---- People ----
+
+    def _people(self, users: Sequence[str]) -> tuple[Histories, list[tuple[str, ...]]]:
+        known = [self._user_codes.get(user) for user in users]
+        codes = np.array([-1 if code is None else code for code in known], np.int32)
+        present = histories_of(self.interactions, codes.clip(0))
+        if (codes < 0).any():  # someone unknown has no likes
+            rows = np.repeat(codes >= 0, np.diff(present.matrix.indptr))
+            matrix = present.matrix.copy()
+            matrix.data = matrix.data * rows
+            matrix.eliminate_zeros()
+            times = None if present.times is None else present.times[rows]
+            present = Histories(matrix, times, codes, present.now)
+        unknown = 'nobody called "{}" is known; this is what most people like'
+        notes: list[tuple[str, ...]] = [
+            () if code is not None else (unknown.format(user),) for user, code in zip(users, known, strict=True)
+        ]
+        return present, notes
+
+    def _strangers(self, histories: Sequence[Sequence[str]]) -> tuple[Histories, list[tuple[str, ...]]]:
+        rows, notes = [], []
+        for history in histories:
+            found = [(name, *self._code(name)) for name in history]
+            known = [code for _, code, _ in found if code is not None]
+            missing = [name for name, code, _ in found if code is None]
+            if missing and not known:
+                self.codes(missing)  # raises, naming the nearest
+            rows.append(known)
+            notes.append(tuple(f'"{name}" is not known and was left out' for name in missing))
+        return histories_from(rows, len(self)), notes
+
+    def _seen(self, users: Sequence[str]) -> list[NDArray[np.int32]]:
+        """What each person has liked or left."""
+        rows = self.interactions
+        bounds = np.searchsorted(rows.user_N, np.arange(len(rows.users) + 1))
+        none = np.empty(0, np.int32)
+        codes = [self._user_codes.get(user) for user in users]
+        return [none if c is None else rows.item_N[bounds[c] : bounds[c + 1]] for c in codes]
+
+    # ---- Answers ----
+
+    def _answers(
+        self, people: Histories, notes: list[tuple[str, ...]], seen: list[NDArray[np.int32]] | None, way: _Way
+    ) -> list[Recommendations]:
+        left = 0 if seen is None else max((len(s) for s in seen), default=0)
+        most = min((POOL * way.k if way.diversity else way.k) + left, len(self))
+        items_BC, scores_BC = top_k(self.model, people, most, exclude_seen=way.exclude_seen, allowed_I=way.mask)
+        out = []
+        for row, note in enumerate(notes):
+            kept = items_BC[row] >= 0
+            if seen is not None:
+                kept &= ~np.isin(items_BC[row], seen[row])
+            items, scores = items_BC[row][kept], scores_BC[row][kept]
+            if way.diversity and len(items) > way.k:
+                chosen = diverse(items, scores, self._likeness, way.k, way.diversity)
+                items, scores = items[chosen], scores[chosen]
+            history = people.matrix.indices[people.matrix.indptr[row] : people.matrix.indptr[row + 1]].tolist()
+            answers = self._told(items[: way.k], scores[: way.k], history)
+            asked = tuple(self.title(code) for code in history)
+            out.append(Recommendations(answers, asked, self.name, (*note, *_short(answers, way.k))))
+        return out
+
+    def _told(
+        self, items: NDArray[np.int32], scores: NDArray[np.float32], history: Sequence[int]
+    ) -> tuple[Recommendation, ...]:
+        ids = self.interactions.items
+        return tuple(
+            Recommendation(ids[code], self.catalogue.titles[code], float(score), self.reason(int(code), history))
+            for code, score in zip(items.tolist(), scores.tolist(), strict=True)
+            if code >= 0
+        )
+
+    def reason(self, code: int, history: Sequence[int]) -> str:
+        """Why an item is shown to someone who likes `history`: the liked item that shares most of its people with it, else how many like it."""
+        fans = self._fans(code)
+        best, shared = None, 0
+        strength = 0.0
+        for other in history:
+            theirs = self._fans(other)
+            both = len(np.intersect1d(fans, theirs, assume_unique=True))
+            cosine = both / max(1.0, (len(fans) * len(theirs)) ** 0.5)
+            if both and cosine > strength:
+                best, shared, strength = other, both, cosine
+        if best is None:
+            return f"liked by {_people(len(fans))}" if len(fans) else "new: nobody has liked it yet"
+        if len(history) == 1:
+            return f"liked together by {_people(shared)}"
+        return f'liked together with "{self.title(best)}" by {_people(shared)}'
+
+    # ---- What is kept ----
+
+    def _code(self, name: str) -> tuple[int | None, list[int]]:
+        """The code of an item by id or title, and otherwise the nearest ones."""
+        if name in self._item_codes:
+            return self._item_codes[name], []
+        found = self._titles.find(name, NEAREST)
+        if found and found[0].score >= SURE:
+            return found[0].place, []
+        return None, [f.place for f in found]
+
+    def _allowed(self, where: str | None) -> NDArray[np.bool_]:
+        return np.ones(len(self), bool) if where is None else allowed(where, self.interactions.items, self.catalogue)
+
+    @cached_property
+    def _titles(self) -> Titles:
+        return Titles([self.title(code) for code in range(len(self))])
+
+    @cached_property
+    def _by_item(self) -> csc_matrix:
+        return self.interactions.matrix().tocsc()
+
+    def _fans(self, code: int) -> NDArray[np.int32]:
+        """Codes of those who like an item, ascending."""
+        by_item = self._by_item
+        return np.sort(by_item.indices[by_item.indptr[code] : by_item.indptr[code + 1]])
+
+    @cached_property
+    def _unit_vectors(self) -> NDArray[np.float32] | None:
+        vectors = self.model.item_vectors()
+        if vectors is None:
+            return None
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+    def _likeness(self, codes_C: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Cosine (C, C) of items: of the model's vectors, else of who likes them."""
+        if self._unit_vectors is not None:
+            some = self._unit_vectors[codes_C]
+            return np.asarray(some @ some.T, np.float32)
+        some = self._by_item[:, codes_C].astype(bool).astype(np.float32)
+        both = np.asarray((some.T @ some).todense(), np.float32)
+        own = np.sqrt(np.maximum(both.diagonal(), 1))
+        return np.asarray(both / own[:, None] / own[None], np.float32)
+
+
+def open_recommender(path: str | Path) -> OpenedRecommender:
+    """The recommender saved at `path`. Raises as `artefact.read` does."""
+    return OpenedRecommender(artefact.read(path))
+
+
+def _people(n: int) -> str:
+    return f"{n:,} people" if n != 1 else "1 person"
+
+
+def _best(scores_I: NDArray[np.float32], mask: NDArray[np.bool_], k: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    if k < 1:
+        raise UsageError(f"k={k}: at least 1 item must be asked for.")
+    scores_I = np.where(mask, scores_I, -np.inf)
+    order = np.argsort(-scores_I, kind="stable")[:k]
+    order = order[np.isfinite(scores_I[order])]
+    return order[None].astype(np.int32), scores_I[order][None].astype(np.float32)
+
+
+def _short(answers: Sequence[Recommendation], k: int) -> tuple[str, ...]:
+    if len(answers) == k:
+        return ()
+    return (f"only {len(answers)} of the {k} asked for: no more items are allowed or left",)
