@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from tests.recommending.small_likes import SEA, SPACE, TITLES, folder, likes
+from tests.recommending.small_likes import SEA, SPACE, TITLES, catalogue, folder, likes
 
 from graft.errors import DataError, UsageError
 from graft.interactions.likes import Interactions
+from graft.recommenders.popularity import Popularity
+from graft.recommending.artefact import Saved, write
 from graft.recommending.opened import OpenedRecommender, open_recommender
 
 
@@ -98,3 +102,29 @@ def test_diversity_brings_the_other_circle_in(films: OpenedRecommender) -> None:
 
 def test_suggestions_as_typed(films: OpenedRecommender) -> None:
     assert films.suggestions("light", 2)[0][1] in ("The Old Lighthouse (2001)", "Harbour Lights (1988)")
+
+
+def test_more_like_this_is_no_popularity_even_where_popularity_won(tmp_path: Path) -> None:
+    rows = likes()
+    model = Popularity.fit(rows)
+    path = tmp_path / "model"
+    path.mkdir()
+    own = Saved("popularity", model.settings, model.state(), rows, catalogue(), {"name": "films"})
+    write(path, own, "# films")
+    found = open_recommender(path).similar("Apollo 13 (1995)", 5)
+    assert {r.title for r in found.recommendations} == set(SPACE) - {"Apollo 13 (1995)"}
+    shared = [len(fans(rows, 6) & fans(rows, TITLES.index(r.title))) for r in found.recommendations]
+    counts = [len(fans(rows, TITLES.index(r.title))) for r in found.recommendations]
+    expected = [both / ((len(fans(rows, 6)) * n) ** 0.5 + 10) for both, n in zip(shared, counts, strict=True)]
+    assert [r.score for r in found.recommendations] == pytest.approx(expected) == sorted(expected, reverse=True)
+
+
+def test_what_nobody_likes_is_like_nothing(tmp_path: Path) -> None:
+    rows = likes()
+    rows = rows.rows(rows.item_N != 6)
+    model = Popularity.fit(rows)
+    path = tmp_path / "model"
+    path.mkdir()
+    write(path, Saved("popularity", model.settings, model.state(), rows, catalogue(), {"name": "films"}), "# films")
+    found = open_recommender(path).similar("Apollo 13 (1995)", 3)
+    assert "nobody is known to like it" in found.notes[0] and len(found.recommendations) == 3

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SURE = 0.6  # likeness of a loosely written title from which it is taken for the item; below it the nearest are offered
 SAME = 0.95  # likeness from which a name with commas is one title and not a list of them
 NEAREST = 5
+SHRINK = 10.0  # people; two who like both prove little
 POOL = 10  # candidates looked at for each answer where answers shall differ
 
 
@@ -83,20 +84,22 @@ class OpenedRecommender:
     def similar(self, item: str, k: int = 10, *, where: str | None = None) -> Recommendations:
         """The `k` items most like one named by id or title, however loosely it is written.
 
-        By the nearness of the model's item vectors; of a model that has none, by the scores of someone who likes this item alone. Raises
-        DataError for an item that is not found, naming the nearest titles; UsageError for `k` below 1 or a `where` that cannot be used.
+        By the nearness of the model's item vectors; of a model that has none, by the cosine between the people who like two items. What nobody
+        likes is like nothing: what most people like comes instead, and a note says so. Raises DataError for an item that is not found, naming the
+        nearest titles; UsageError for `k` below 1 or a `where` that cannot be used.
         """
         (code,) = self.codes([item])
         mask = self._allowed(where)
         mask[code] = False
         vectors = self._unit_vectors
-        if vectors is None or not vectors[code].any():
-            told = histories_from([[code]], len(self))
-            items_BK, scores_BK = top_k(self.model, told, k, allowed_I=mask)
-        else:
-            items_BK, scores_BK = _best(vectors @ vectors[code], mask, k)
+        near_I = self._liked_together(code) if vectors is None else vectors @ vectors[code]
+        notes: tuple[str, ...] = ()
+        if not near_I.any():
+            near_I = self.model.scores(histories_from([[]], len(self)))[0]
+            notes = ("nobody is known to like it; this is what most people like",)
+        items_BK, scores_BK = _best(near_I, mask, k)
         answers = self._told(items_BK[0], scores_BK[0], [code])
-        return Recommendations(answers, (self.title(code),), self.name, _short(answers, k))
+        return Recommendations(answers, (self.title(code),), self.name, (*notes, *_short(answers, k)))
 
     def recommend(
         self,
@@ -268,6 +271,13 @@ class OpenedRecommender:
     @cached_property
     def _by_item(self) -> csc_matrix:
         return self.interactions.matrix().tocsc()
+
+    def _liked_together(self, code: int) -> NDArray[np.float32]:
+        """Cosine (I,) between who likes an item and who likes each other one, drawn towards 0 where few do."""
+        likes = self._by_item.astype(bool).astype(np.float32)
+        both_I = np.asarray((likes.T @ likes[:, [code]]).todense(), np.float32).ravel()
+        count_I = np.diff(likes.indptr)
+        return np.asarray(both_I / (np.sqrt(count_I * float(count_I[code])) + SHRINK), np.float32)
 
     def _fans(self, code: int) -> NDArray[np.int32]:
         """Codes of those who like an item, ascending."""
