@@ -185,6 +185,14 @@ def test_too_few_mistakes_to_prove_a_gain_by() -> None:
     assert climbed(school, ground_of(wrong(*range(FEWEST_ERRORS)))).results[0].status == "measured"
 
 
+def test_few_mistakes_do_not_keep_a_rung_of_experience_from_a_try() -> None:
+    """Contrastive tuning may be taken without proof, so a single mistake is something to gain; none at all is not."""
+    rung = (TRAINED["contrastive"],)
+    assert climbed(School(Y, {"contrastive": NONE}), ground_of(wrong(0)), rung).results[0].status == "measured"
+    nothing = School(Y, {"contrastive": NONE})
+    assert "no mistakes" in reason(climbed(nothing, ground_of(NONE), rung), "contrastive") and not nothing.rehearsed
+
+
 def test_a_body_that_cannot_be_trained_is_skipped_with_its_reason() -> None:
     school = School(Y, {"last-blocks": FIFTH, "finetune": NONE}, refused={"lora": "no layers that LoRA could take"})
     found = climbed(school)

@@ -116,7 +116,7 @@ def _timed(
     for rung in rungs:
         refusal = rung.refusal(ground.task, np.bincount(ground.y_N)) or rung.unfit(ground.items.encoder.info)
         if refusal is None and not limits.forced:
-            refusal = _nothing_to_gain(best)
+            refusal = _nothing_to_gain(best, experience=_experienced(ground, rung))
         if refusal is None and limits.left() <= 0:
             refusal = "no time was left for it"
         if refusal is None:
@@ -131,16 +131,19 @@ def _timed(
 
 
 def _expected(ground: Ground, measured: Contender, gain: Interval) -> bool:
-    """Whether experience favours the rung where its gain proves nothing; with a handful of items it favours none (docs/LOG.md)."""
-    if len(ground.y_N) <= HANDFUL:
-        return False
-    return worth_taking(
+    """Whether experience favours the rung where its gain proves nothing."""
+    return len(ground.y_N) > HANDFUL and worth_taking(
         measured.name,
         gain,
         items=sum(len(measured.y[fold]) for fold in measured.logits),
         labels_a_class=_labels_a_class(ground),
         metric=ground.metric,
     )
+
+
+def _experienced(ground: Ground, rung: Trained) -> bool:
+    """Whether something is expected of the rung beforehand; of a handful of items nothing is (docs/LOG.md)."""
+    return len(ground.y_N) > HANDFUL and expected_gain(rung.name, _labels_a_class(ground)) > 0
 
 
 def _labels_a_class(ground: Ground) -> float:
@@ -153,9 +156,10 @@ def _folds_run(ground: Ground, splits: int | None) -> list[int]:
     return list(range(min(splits or MOST_SPLITS, MOST_SPLITS if splits is None else splits, ground.plan.n_folds)))
 
 
-def _nothing_to_gain(best: Contender) -> str | None:
+def _nothing_to_gain(best: Contender, *, experience: bool) -> str | None:
+    """Why a rung is not worth a try: too few mistakes to prove a gain by, or none at all where experience may stand in for proof."""
     errors = sum(int((logits[best.place].argmax(axis=1) != best.y[f]).sum()) for f, logits in best.logits.items())
-    if errors >= FEWEST_ERRORS:
+    if errors >= (1 if experience else FEWEST_ERRORS):
         return None
     made = {0: "no mistakes", 1: "one mistake"}.get(errors, f"{errors} mistakes")
     return f"{best.name} makes {made} on the folds, too few for any rung to prove that it does better"
