@@ -28,7 +28,10 @@ def demo(
     from graft.verbs.search import search
 
     folder = free_folder(None if out is None else Path(out), "demo")
-    fits = [fit(data, shots=shots, seed=seed, out=folder / data.removeprefix("data:")) for data, shots in PARTS]
+    fits = [  # rungs that train may take minutes, which a first look should not
+        fit(data, shots=shots, seed=seed, strategies=["frozen"], out=folder / data.removeprefix("data:"))
+        for data, shots in PARTS
+    ]
     indexed = index(PARTS[1][0], out=folder / "search")
     found = search(folder / "search", QUERY, top=3)
     return (*fits, indexed, found)  # type: ignore[arg-type]  # no versions and no evaluation were asked for
