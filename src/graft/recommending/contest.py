@@ -102,10 +102,11 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Contest:
-    """How it went: all entries in the ladder's order, and which was chosen."""
+    """How it went: all entries in the ladder's order, which was chosen, and its model as it was fitted for the test part."""
 
     entries: tuple[Entry, ...]
     chosen: Entry
+    model: Recommender
     why: str
 
 
@@ -134,11 +135,12 @@ def contest(kinds: Sequence[Kind], validation: Exam, test: Exam, rules: Rules) -
         left -= entry.seconds
         entries.append(entry)
     chosen, why = choose(entries, rules.measure, rules.seed)
+    model = fitted(chosen, test.cut.train, rules)
     for place, entry in enumerate(entries):
         settings.progress("test", place, len(entries))
         if entry.status == "measured":
-            entry.test = test.take(fitted(entry, test.cut.train, rules))
-    return Contest(tuple(entries), chosen, why)
+            entry.test = test.take(model if entry is chosen else fitted(entry, test.cut.train, rules))
+    return Contest(tuple(entries), chosen, model, why)
 
 
 def fitted(entry: Entry, likes: Interactions, rules: Rules) -> Recommender:

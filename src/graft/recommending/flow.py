@@ -79,11 +79,11 @@ def recommended(reading: Reading, request: Request) -> Made:
             "More likes a person are needed."
         )
     kinds = [k for k in request.kinds or LADDER if not (k.timed and rows.time_N is None)]
-    rules = Rules(request.measure, request.seconds, request.seed, _known(reading, request.encoder))
+    known = _known(reading, request.encoder) if any(kind.informed for kind in kinds) else Known()
+    rules = Rules(request.measure, request.seconds, request.seed, known)
     found = contest(kinds, rehearsal, exam, rules)
     clock.append(time.perf_counter())
-    on_train = fitted(found.chosen, cut.train, rules)
-    shown = _shown(on_train, exam, reading.catalogue, rows, request.seed)
+    shown = _shown(found.model, exam, reading.catalogue, rows, request.seed)
     cold = newcomers(found, exam, rules)
     clock.append(time.perf_counter())
     model = fitted(found.chosen, rows, rules)
