@@ -16,14 +16,13 @@ Legend: U users, I items, N interactions, D dims, B rows of a batch, R rows to s
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from graft import settings as machine
 from graft.recommenders.base import (
-    Arrays,
+    FittedItems,
     Float32Array,
     Histories,
     Settings,
@@ -49,17 +48,13 @@ NOTHING = 1e-20
 TINY = np.finfo(np.float32).tiny
 
 
-class ALS:
+class ALS(FittedItems):
     """Item vectors by alternating least squares; people, known or new, are solved for from their likes when asked about.
 
     A score is the inner product of a person's and an item's vector, about 0 to 1. An item nobody liked has a vector of zeros.
     """
 
     name: ClassVar[str] = "als"
-
-    def __init__(self, settings: Settings, item_ID: Float32Array, popular_I: Float32Array) -> None:
-        self.settings = settings
-        self.item_ID, self.popular_I = item_ID, popular_I
 
     @classmethod
     def fit(
@@ -91,7 +86,7 @@ class ALS:
             person_UD = Whitened(item_ID, regularisation, alpha).solve(matrix, FITTING)
             item_ID = Whitened(person_UD, regularisation, alpha).solve(columns, FITTING)
             machine.progress("als", done + 1, iterations)
-        return cls(settings, item_ID, popularity_of(matrix))
+        return cls(settings, {"item": item_ID, "popular": popularity_of(matrix)})
 
     def person_vectors(self, histories: Histories) -> Float32Array:
         """Vectors (B, D) of the people, solved for with the item vectors held fixed; zeros without a like."""
@@ -101,19 +96,6 @@ class ALS:
         """Inner products (B, I); people without a known like are scored by popularity."""
         scores_BI = self.person_vectors(histories) @ self._columns
         return strangers_by_popularity(scores_BI, histories, self.popular_I)
-
-    def item_vectors(self) -> Float32Array:
-        """The items' vectors (I, D)."""
-        return self.item_ID
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Item vectors and popularity."""
-        return {"item": self.item_ID, "popular": self.popular_I}
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """The model that `settings` and `state` described."""
-        return cls(settings, arrays["item"], arrays["popular"])
 
     @cached_property
     def _whitened(self) -> Whitened:

@@ -110,6 +110,42 @@ class Recommender(Protocol):
         """The model that `settings` and `state` described; it gives the same scores."""
 
 
+class Fitted:
+    """What models share: they are their settings and their arrays, and are kept and rebuilt as these."""
+
+    def __init__(self, settings: Settings, arrays: Arrays) -> None:
+        self.settings, self.arrays = settings, dict(arrays)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The arrays from which `from_state` rebuilds the model."""
+        return self.arrays
+
+    @classmethod
+    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
+        """The model that `settings` and `state` described."""
+        return cls(settings, arrays)
+
+
+class FittedItems(Fitted):
+    """A model whose arrays are the items' vectors, "item" (I, D), and the sums of their likes, "popular" (I,)."""
+
+    @property
+    def item_ID(self) -> Float32Array:  # noqa: N802 (shape suffix)
+        """The items' vectors; zeros for an item of which nothing was learned."""
+        vectors: Float32Array = self.arrays["item"]
+        return vectors
+
+    @property
+    def popular_I(self) -> Float32Array:  # noqa: N802 (shape suffix)
+        """Sum of the weights of every item's likes."""
+        sums: Float32Array = self.arrays["popular"]
+        return sums
+
+    def item_vectors(self) -> Float32Array:
+        """The items' vectors (I, D)."""
+        return self.item_ID
+
+
 def liked_matrix(likes: Interactions) -> csr_matrix:
     """Weights of the likes (U, I). Raises DataError when there is none: nothing can be learned."""
     matrix = likes.matrix()

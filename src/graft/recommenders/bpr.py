@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from graft import settings as machine
 from graft.recommenders.base import (
-    Arrays,
+    Fitted,
     Float32Array,
     Histories,
     Settings,
@@ -34,7 +34,7 @@ START = 0.1  # standard deviation of the first vectors, times the square root of
 RIDGE = 1.0  # of the map onto people's vectors, times the mean square of what it maps
 
 
-class BPR:
+class BPR(Fitted):
     """Learned vectors of people and items and a bias an item; a score is the inner product plus the bias, its scale arbitrary.
 
     A known person has the vector that was learned. A new one has a linear map of the mean of the vectors of what they like, fitted by ridge regression
@@ -43,9 +43,6 @@ class BPR:
     """
 
     name: ClassVar[str] = "bpr"
-
-    def __init__(self, settings: Settings, arrays: Arrays) -> None:
-        self.settings, self.arrays = settings, dict(arrays)
 
     @classmethod
     def fit(
@@ -92,15 +89,6 @@ class BPR:
         """The items' vectors (I, D), without the biases."""
         vectors: Float32Array = self.arrays["item"]
         return vectors
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Vectors of people and items, biases, the map of new people, popularity."""
-        return self.arrays
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """The model that `settings` and `state` described."""
-        return cls(settings, arrays)
 
     @cached_property
     def _columns(self) -> Float32Array:

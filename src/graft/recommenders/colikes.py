@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from graft.errors import UsageError, unknown
 from graft.recommenders.base import (
-    Arrays,
+    Fitted,
     Float32Array,
     Histories,
     Settings,
@@ -172,7 +172,7 @@ def _orthonormal(x_IS: Float64Array) -> Float64Array:
     return basis
 
 
-class CoLikes:
+class CoLikes(Fitted):
     """Vectors from co-likes. A person is the mean direction of what they like, weighted; a score the inner product with an item's vector.
 
     An item enters with its direction times its length to the power `length`: 1 the vector as it is, which favours what many like, 0 the
@@ -180,9 +180,6 @@ class CoLikes:
     """
 
     name: ClassVar[str] = "co-likes"
-
-    def __init__(self, settings: Settings, arrays: Arrays) -> None:
-        self.settings, self.arrays = settings, dict(arrays)
 
     @classmethod
     def fit(
@@ -225,15 +222,6 @@ class CoLikes:
         own = liker[start[item] : start[item + 1]]
         found = [len(np.intersect1d(own, liker[start[j] : start[j + 1]], assume_unique=True)) for j in others_M]
         return np.array(found, np.int64)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Vectors, popularity, and the codes of the people who like each item, for `together`."""
-        return self.arrays
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """The model that `settings` and `state` described."""
-        return cls(settings, arrays)
 
 
 def grid() -> list[Settings]:

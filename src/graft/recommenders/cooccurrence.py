@@ -6,14 +6,13 @@ Legend: U users, I items, D dims, B people of a batch or items of a block.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from graft.errors import UsageError
 from graft.recommenders.base import (
-    Arrays,
+    FittedItems,
     Float32Array,
     Histories,
     Settings,
@@ -33,7 +32,7 @@ SMOOTHING = 0.75  # power of the counts of contexts, against the pull of rare on
 POWER_ITERATIONS = 4  # of the randomised decomposition (Halko et al. 2011); spectra of counts fall slowly
 
 
-class Cooccurrence:
+class Cooccurrence(FittedItems):
     """A person is the mean, weighted by strength, of the vectors of what they like; a score is its inner product with an item's vector.
 
     The matrix is max(0, log(p(i, j) / (p(i) p(j)^.75)) - log shift) over pairs of different items liked by one person, its first `dims`
@@ -41,10 +40,6 @@ class Cooccurrence:
     """
 
     name: ClassVar[str] = "ppmi-svd"
-
-    def __init__(self, settings: Settings, item_ID: Float32Array, popular_I: Float32Array) -> None:
-        self.settings = settings
-        self.item_ID, self.popular_I = item_ID, popular_I
 
     @classmethod
     def fit(
@@ -66,7 +61,8 @@ class Cooccurrence:
             raise UsageError(f"dims={dims} is at least 1, shift={shift:g} at least 1.")
         matrix = liked_matrix(likes)
         settings = {"dims": dims, "shift": shift, "power": power, "popularity": popularity, "seed": seed}
-        return cls(settings, _factors(ppmi(matrix, shift), dims, power, seed), popularity_of(matrix))
+        item_ID = _factors(ppmi(matrix, shift), dims, power, seed)
+        return cls(settings, {"item": item_ID, "popular": popularity_of(matrix)})
 
     def person_vectors(self, histories: Histories) -> Float32Array:
         """Weighted means (B, D) of the items' vectors of length 1; zeros without a like."""
@@ -76,19 +72,6 @@ class Cooccurrence:
         """Inner products (B, I); people without a known like are scored by popularity."""
         scores_BI = self.person_vectors(histories) @ self._columns
         return strangers_by_popularity(scores_BI, histories, self.popular_I)
-
-    def item_vectors(self) -> Float32Array:
-        """The items' vectors (I, D) of length 1; zeros for an item that is never liked with another."""
-        return self.item_ID
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Item vectors and popularity."""
-        return {"item": self.item_ID, "popular": self.popular_I}
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """The model that `settings` and `state` described."""
-        return cls(settings, arrays["item"], arrays["popular"])
 
     @cached_property
     def _columns(self) -> Float32Array:

@@ -13,14 +13,14 @@ Legend: I items, D dims, N likes, B pairs of a batch, K drawn items of a batch, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graft import settings as machine
 from graft.errors import UsageError
-from graft.recommenders.base import Arrays, Float32Array, Histories, Settings, liked_matrix, popularity_of
+from graft.recommenders.base import FittedItems, Float32Array, Histories, Settings, liked_matrix, popularity_of
 from graft.recommenders.colikes import scores_by_vectors
 
 if TYPE_CHECKING:
@@ -34,14 +34,10 @@ BATCH, DRAWN = 2048, 128
 TINY = 1e-8
 
 
-class Item2Vec:
+class Item2Vec(FittedItems):
     """A person is the mean direction of what they like, a score the inner product with an item's direction times its length to the power `length`."""
 
     name: ClassVar[str] = "item2vec"
-
-    def __init__(self, settings: Settings, item_ID: Float32Array, popular_I: Float32Array) -> None:
-        self.settings = settings
-        self.item_ID, self.popular_I = item_ID, popular_I
 
     @classmethod
     def fit(
@@ -67,24 +63,11 @@ class Item2Vec:
         matrix = liked_matrix(likes)
         given = {"dims": dims, "epochs": epochs, "negatives": negatives, "rate": rate, "length": length, "seed": seed}
         item_ID = _learned(matrix, dims, epochs, negatives, rate, np.random.default_rng(seed))
-        return cls(given, item_ID, popularity_of(matrix))
+        return cls(given, {"item": item_ID, "popular": popularity_of(matrix)})
 
     def scores(self, histories: Histories) -> Float32Array:
         """Inner products (B, I); people without a like that has a vector are scored by popularity."""
         return scores_by_vectors(self.item_ID, histories, self.settings["length"], self.popular_I)
-
-    def item_vectors(self) -> Float32Array:
-        """The items' vectors (I, D); zeros for those that nobody likes beside another."""
-        return self.item_ID
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Vectors and popularity."""
-        return {"item": self.item_ID, "popular": self.popular_I}
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """The model that `settings` and `state` described."""
-        return cls(settings, arrays["item"], arrays["popular"])
 
 
 def grid() -> list[Settings]:

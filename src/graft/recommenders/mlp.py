@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from graft import settings as machine
 from graft.recommenders.base import (
-    Arrays,
+    Fitted,
     Float32Array,
     Histories,
     Settings,
@@ -34,7 +34,7 @@ NEGATIVES = 4  # items drawn beside every like, as He et al. have them
 BLOCK_NUMBERS = 2**22  # hidden units held at once when scoring: 16 MB
 
 
-class PairScorer:
+class PairScorer(Fitted):
     """The logit of a like: w (p * q) + v relu(B relu(A [p, q])) + bias of the item, with q the item's vector.
 
     p is the mean, weighted by strength, of second vectors of what the person likes, in training without the item in question; He et
@@ -42,9 +42,6 @@ class PairScorer:
     """
 
     name: ClassVar[str] = "mlp"
-
-    def __init__(self, settings: Settings, arrays: Arrays) -> None:
-        self.settings, self.arrays = settings, dict(arrays)
 
     @classmethod
     def fit(
@@ -86,15 +83,6 @@ class PairScorer:
         """The items' vectors (I, D)."""
         vectors: Float32Array = self.arrays["item"]
         return vectors
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """The network's weights and popularity."""
-        return self.arrays
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """The model that `settings` and `state` described."""
-        return cls(settings, arrays)
 
 
 def grid() -> list[Settings]:

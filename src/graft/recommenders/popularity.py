@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.errors import DataError, UsageError
-from graft.recommenders.base import Arrays, Float32Array, Histories, Settings, liked_matrix, popularity_of
+from graft.recommenders.base import Fitted, Float32Array, Histories, Settings, liked_matrix, popularity_of
 
 if TYPE_CHECKING:
     from graft.interactions.likes import Interactions
@@ -19,16 +19,13 @@ if TYPE_CHECKING:
 DAY = 86_400.0
 
 
-class Popularity:
+class Popularity(Fitted):
     """Sum of the weights of an item's likes: of all time, or of the last `days` before the moment of asking.
 
     Among items with equal sums in the window, those liked more of all time come first.
     """
 
     name: ClassVar[str] = "popularity"
-
-    def __init__(self, settings: Settings, arrays: Arrays) -> None:
-        self.settings, self.arrays = settings, dict(arrays)
 
     @classmethod
     def fit(cls, likes: Interactions, *, days: float | None = None, seed: int = 0) -> Self:
@@ -67,15 +64,6 @@ class Popularity:
 
     def item_vectors(self) -> None:
         """None: popularity knows no likeness."""
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Counts, and for a window the likes by time."""
-        return self.arrays
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """The model that `settings` and `state` described."""
-        return cls(settings, arrays)
 
 
 def grid() -> list[Settings]:

@@ -23,6 +23,7 @@ from graft.errors import DataError, UsageError
 from graft.metrics.space import unit
 from graft.recommenders.base import (
     Arrays,
+    Fitted,
     Float32Array,
     Histories,
     Settings,
@@ -73,13 +74,13 @@ class Training:
     patience: int = 2
 
 
-class TwoTower:
+class TwoTower(Fitted):
     """Fitted towers. `notes` are sentences for the user, such as that training was stopped."""
 
     name: ClassVar[str] = "two-tower"
 
     def __init__(self, settings: Settings, arrays: Arrays) -> None:
-        self.settings, self.arrays = settings, dict(arrays)
+        super().__init__(settings, arrays)
         self.notes = tuple(settings["notes"])
 
     @classmethod
@@ -172,15 +173,6 @@ class TwoTower:
             )
         x_MF = item_rows(known, self.settings["facts"], items)
         return unit(x_MF @ self.arrays["content.weight"].T).astype(np.float32)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Vectors of the items, weights of the tower of people, and the likes in the order of their times."""
-        return self.arrays
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """The model that `settings` and `state` described."""
-        return cls(settings, arrays)
 
     @cached_property
     def _last(self) -> float:
