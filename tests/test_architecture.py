@@ -24,7 +24,7 @@ ALL_FILES = [
 ]
 
 ROWS = (
-    {"errors", "results", "settings"},
+    {"errors", "results", "settings", "interrupts"},
     {"data", "encoders", "heads", "store", "metrics", "tensors"},
     {"encoding", "trainers", "artifact", "reports", "listings", "interactions"},
     {"strategies", "retrieval", "recommenders"},

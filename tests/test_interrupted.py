@@ -53,12 +53,15 @@ NURSERY = """
         status = os.waitpid(fit(out, "cache", "said.txt"), 0)[1]
         whole = time.monotonic() - began
     print(json.dumps([0, os.waitstatus_to_exitcode(status), Path("said.txt").read_text()]), flush=True)
+    began = time.monotonic()
+    os.waitpid(fit("with a cache", "cache", "said.txt"), 0)
+    rest = time.monotonic() - began
     for number in range(kills):
         if number % 4 == 0:
             shutil.rmtree("cache", ignore_errors=True)
         out = f"killed/{number}"
         pid = fit(out, "cache", "said.txt")
-        time.sleep(draw.uniform(0, whole))
+        time.sleep(draw.uniform(0, rest if number % 4 else whole))  # less is left to do where vectors are kept
         sent = signal.SIGINT if number % 2 else signal.SIGKILL
         os.kill(pid, sent)
         status = os.waitpid(pid, 0)[1]

@@ -25,6 +25,7 @@ from graft import settings
 from graft.encoders.base import Batch, Encoder
 from graft.encoders.fingerprint import digest, remembered
 from graft.encoders.layers import example
+from graft.interrupts import held
 
 GRAPH, WEIGHTS, DIGESTS = "graph.xml", "graph.bin", "graph.json"
 ABANDONED = 3600.0  # seconds after which a half written graph is nobody's any more
@@ -90,7 +91,8 @@ def convert(encoder: Encoder) -> Any:
     batch = _example(encoder)
     tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
     module = encoder.module().eval()
-    with _quietly(torch), torch.no_grad():
+    # The converter calls Python back from compiled code, which makes an error of its own of Ctrl-C, or aborts.
+    with held(), _quietly(torch), torch.no_grad():
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
         # Tracing a second time to compare, torch's default, is a third of the whole; the contract tests compare the results instead.
