@@ -5,19 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graft.results import Interval
 from graft.selection.choice import (
     ADVANTAGE,
+    ALIKE,
     LABELS,
+    MENDED,
     PSEUDO_ITEMS,
     Standing,
     Wording,
     advantage,
     choose,
     choose_unmeasured,
+    expected_gain,
     explain,
     names_hold,
+    worth_taking,
 )
 from graft.strategies.frozen import STRATEGIES
+from graft.strategies.trained import TRAINED
 
 SIZES = (900.0, 100.0)
 RNG = np.random.default_rng(0)
@@ -122,3 +128,24 @@ def test_log_loss_is_not_shrunk_towards_points() -> None:
     standings = [standing("linear-probe", -0.97, 0.3), standing("named-linear-probe", -1.2)]
     found = choose(standings, items=20, labels_a_class=2, sizes=SIZES, metric="log_loss")
     assert found.chosen == 0 and found.shrunk == pytest.approx((-0.97, -1.2))
+
+
+def test_a_share_of_the_mistakes_is_expected_to_be_mended() -> None:
+    share = MENDED["contrastive", "text"][LABELS.index(10)]
+    assert expected_gain("contrastive", "text", 10, 0.3) == pytest.approx(0.3 * share)
+    assert expected_gain("contrastive", "text", 10, 0.0) == 0
+    assert expected_gain("contrastive", "image", 10, 0.3) == expected_gain("lora", "text", 10, 0.3) == 0
+    assert {(name, kind) for name, rung in TRAINED.items() for kind in rung.climbed} >= MENDED.keys()
+    assert all(len(shares) == len(LABELS) and min(shares) >= 0 and max(shares) < 0.2 for shares in MENDED.values())
+
+
+def test_a_gain_that_proves_nothing_is_blended_with_what_is_expected() -> None:
+    """Of 200 items a loss of a point, where a gain of 1.5 points is expected: (200 x -.01 + 400 x .015) / 600 = .0067, above half a point."""
+    assert ALIKE["accuracy"] == 0.005 and PSEUDO_ITEMS == 400
+    unsure = Interval(-0.01, -0.1, 0.08, 200)
+    assert worth_taking(unsure, 0.015, items=200, metric="accuracy")
+    assert not worth_taking(unsure, 0.012, items=200, metric="accuracy")
+    assert not worth_taking(unsure, 0.015, items=400, metric="accuracy")
+    assert not worth_taking(unsure, 0.015, items=200, metric="log_loss")
+    assert not worth_taking(Interval(-0.01, -0.02, -0.001, 200), 0.1, items=200, metric="accuracy")
+    assert not worth_taking(Interval(0.01, -0.02, 0.1, 200), 0.0, items=200, metric="accuracy")

@@ -357,3 +357,9 @@ def test_classes_of_different_size_are_weighed_as_the_probe_weighs_them(lesson: 
     weighed = tune(rung, taught.items, y_N, taught.task, job(rung, taught, {"head_rate": 0.1}))
     guesses = [outcome.head(1.0).logits(taught.items).argmax(axis=1) for outcome in (even, weighed)]
     assert (guesses[1] == 1).sum() > (guesses[0] == 1).sum()
+
+
+def test_contrastive_tuning_says_that_it_takes_items_as_they_are(lesson: Lessons) -> None:
+    asked = tuned("contrastive", lesson("text"), {"augment": "typos"})
+    assert any("augment" in note for note in asked.record.notes)
+    assert not any("augment" in note for note in tuned("contrastive", lesson("text")).record.notes)

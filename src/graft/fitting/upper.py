@@ -263,6 +263,8 @@ class _Workshop:
         self.states: dict[str, list[Mapping[str, Tensor]]] = {}
         whole = hashlib.blake2b(np.ascontiguousarray(ground.x_ND).tobytes(), digest_size=16)
         whole.update(np.ascontiguousarray(ground.y_N).tobytes() + fingerprint.encode())
+        if isinstance(retained, tuple):  # what is held by ewc depends on it
+            whole.update(np.ascontiguousarray(retained[0].x_ND).tobytes() + np.ascontiguousarray(retained[1]).tobytes())
         self.key = whole.hexdigest()
         self.folder = settings.cache_dir() / "training" / self.key
 

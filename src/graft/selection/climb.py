@@ -74,8 +74,8 @@ def climb(ground: Ground, rungs: Sequence[Trained], limits: Limits, train: Train
     run: list[tuple[Trained, Contender]] = []
     ended = ""
     said: list[str] = []
-    labels = _labels_a_class(ground)
-    for _, rung, cost in sorted(timed, key=lambda entry: (expected_gain(entry[1].name, labels) <= 0, entry[0])):
+    frozen = best
+    for _, rung, cost in sorted(timed, key=lambda entry: (not _expected(ground, entry[1], frozen), entry[0])):
         if ended and not limits.forced:
             results[rung.name] = _skipped(ground, rung, ended, cost)
             continue
@@ -88,7 +88,9 @@ def climb(ground: Ground, rungs: Sequence[Trained], limits: Limits, train: Train
         results[rung.name] = measured.result(ground, rung, gain, best.name, cost)
         run.append((rung, measured))
         proven = gain.low is not None and gain.low > 0
-        verdict = "proven" if proven else "experience" if _expected(ground, measured, gain) else ""
+        expected = _expected(ground, rung, frozen) if best is frozen else 0.0
+        favoured = worth_taking(gain, expected, items=sum(map(len, _validated(measured))), metric=ground.metric)
+        verdict = "proven" if proven else "experience" if favoured else ""
         last = verdict or ("" if limits.forced else "ended")
         said.append(_told(rung.name, gain, best.name, measured, ground.metric, last))
         if verdict:
@@ -116,7 +118,7 @@ def _timed(
     for rung in rungs:
         refusal = rung.refusal(ground.task, np.bincount(ground.y_N)) or rung.unfit(ground.items.encoder.info)
         if refusal is None and not limits.forced:
-            refusal = _nothing_to_gain(best, experience=_experienced(ground, rung))
+            refusal = _nothing_to_gain(best, experience=_expected(ground, rung, best) > 0)
         if refusal is None and limits.left() <= 0:
             refusal = "no time was left for it"
         if refusal is None:
@@ -130,25 +132,23 @@ def _timed(
     return timed, results
 
 
-def _expected(ground: Ground, measured: Contender, gain: Interval) -> bool:
-    """Whether experience favours the rung where its gain proves nothing."""
-    return len(ground.y_N) > HANDFUL and worth_taking(
-        measured.name,
-        gain,
-        items=sum(len(measured.y[fold]) for fold in measured.logits),
-        labels_a_class=_labels_a_class(ground),
-        metric=ground.metric,
-    )
-
-
-def _experienced(ground: Ground, rung: Trained) -> bool:
-    """Whether something is expected of the rung beforehand; of a handful of items nothing is (docs/LOG.md)."""
-    return len(ground.y_N) > HANDFUL and expected_gain(rung.name, _labels_a_class(ground)) > 0
-
-
-def _labels_a_class(ground: Ground) -> float:
+def _expected(ground: Ground, rung: Trained, frozen: Contender) -> float:
+    """What the rung is expected to gain over the best frozen strategy, in shares of items; of a handful of items nothing is (docs/LOG.md)."""
+    if len(ground.y_N) <= HANDFUL:
+        return 0.0
     counts_C = np.bincount(ground.y_N)
-    return float(np.median(counts_C[counts_C > 0]))
+    labels, wrong = float(np.median(counts_C[counts_C > 0])), _mistakes(frozen) / sum(map(len, _validated(frozen)))
+    return expected_gain(rung.name, ground.items.encoder.info.modality, labels, wrong)
+
+
+def _validated(found: Contender) -> list[IntArray]:
+    """Labels of the validation parts that it answered on."""
+    return [found.y[fold] for fold in found.logits]
+
+
+def _mistakes(found: Contender) -> int:
+    """How many items of those validation parts it gets wrong."""
+    return sum(int((logits[found.place].argmax(axis=1) != found.y[f]).sum()) for f, logits in found.logits.items())
 
 
 def _folds_run(ground: Ground, splits: int | None) -> list[int]:
@@ -158,7 +158,7 @@ def _folds_run(ground: Ground, splits: int | None) -> list[int]:
 
 def _nothing_to_gain(best: Contender, *, experience: bool) -> str | None:
     """Why a rung is not worth a try: too few mistakes to prove a gain by, or none at all where experience may stand in for proof."""
-    errors = sum(int((logits[best.place].argmax(axis=1) != best.y[f]).sum()) for f, logits in best.logits.items())
+    errors = _mistakes(best)
     if errors >= (1 if experience else FEWEST_ERRORS):
         return None
     made = {0: "no mistakes", 1: "one mistake"}.get(errors, f"{errors} mistakes")

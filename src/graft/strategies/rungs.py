@@ -33,6 +33,7 @@ FISHER_ITEMS = 100  # of the retained task; each costs one way back
 EVALUATED = 64  # items a forward pass takes
 INSERTED = ("lora", "adapters", "lora+adapters", "prompt", "prefix")
 SHIFTING = ("prompt", "prefix")  # they move the vectors before anything is trained
+UNCHANGED = "Contrastive tuning takes the items as they are: augment, mixup and cutmix had no part in it."
 
 
 @dataclass(eq=False)
@@ -79,6 +80,8 @@ class Course:
         if self.refits:
             from graft.strategies.contrast import ContrastFeed
 
+            if self.recipe.changes_items and UNCHANGED not in self.notes:
+                self.notes = (*self.notes, UNCHANGED)
             return ContrastFeed(rows, targets, self.recipe, seed, self._named(items, present_P))
         made, notes = transforms(self.recipe, items, len(present_P))
         self.notes = (*self.notes, *(note for note in notes if note not in self.notes))
