@@ -45,7 +45,7 @@ PART = {
 }
 
 MOST_LINES, MOST_FUNCTION_LINES, MOST_KEYWORDS, MOST_VERB_KEYWORDS = 600, 60, 8, 20
-MOST_FILES, MOST_VERB_FILES = 15, 18
+MOST_FILES, MOST_VERB_FILES = 15, 20
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal"}
 UNSAFE_CALLS = {"joblib.load", "joblib.dump", "eval", "exec", "os.system"}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from graft.verbs.predict import predict
     from graft.verbs.pretrain import pretrain
     from graft.verbs.recommend import fit as fit_recommender
+    from graft.verbs.reproduce import reproduce
     from graft.verbs.search import search
     from graft.verbs.tune import tune
 
@@ -44,6 +45,7 @@ __all__ = [
     "open_index",
     "predict",
     "pretrain",
+    "reproduce",
     "search",
     "tune",
 ]
@@ -59,6 +61,7 @@ _HOMES = {
     "open_index": "graft.retrieval.opened",
     "predict": "graft.verbs.predict",
     "pretrain": "graft.verbs.pretrain",
+    "reproduce": "graft.verbs.reproduce",
     "search": "graft.verbs.search",
     "tune": "graft.verbs.tune",
 }

@@ -43,6 +43,7 @@ VERBS = (
     "diagnose",
     "bench",
     "show",
+    "reproduce",
     "encode",
     "cache",
     "doctor",
@@ -73,6 +74,7 @@ to a classifier you can trust or a search engine, with the evidence for every ch
   graft tune photos/ --strategy lora --over rate=1e-4..1e-2:log    the best settings of one strategy
   graft pretrain texts.csv --supervised                            an encoder of your own, from labels
   graft show birds                     what was chosen, and how good it was measured to be
+  graft reproduce birds                the same again: does every number come out as it was
   graft encode texts.csv --out v.npy   the vectors alone
 
 graft --help lists every verb, graft VERB --help its options. Add --json to any of them for one JSON object.

@@ -17,6 +17,7 @@ from graft.tables.parts import ends, faults, heading, interval, line, plain_tabl
 
 if TYPE_CHECKING:
     from graft.artifact import Manifest
+    from graft.fitting.reproduction import Reproduction
     from graft.opened import Predictions
     from graft.verbs.cache import CacheUse
     from graft.verbs.doctor import Diagnosis
@@ -178,6 +179,20 @@ def _diagnosis(result: Diagnosis) -> RenderableType:
     )
 
 
+def _reproduction(found: Reproduction) -> RenderableType:
+    parts: list[RenderableType] = [heading(f"{found.name}: {found.verdict}"), Text(found.why)]
+    for title, rows in (("differs", found.differences), ("may be the cause", found.causes)):
+        if rows:
+            table = plain_table(title, "was", "is")
+            for row in rows[:ROWS_SHOWN]:
+                table.add_row(line(row.what, 60), line(row.was, 40), line(row.now, 40))
+            parts += [Text(""), table]
+            if len(rows) > ROWS_SHOWN:
+                parts.append(Text(f"... and {len(rows) - ROWS_SHOWN} more"))
+    parts += [Text(""), Text(f"{found.compared:,} values compared; {found.seconds:.1f} s: {line(found.command, 200)}")]
+    return Group(*parts, Text(f"The new result: {found.out}"))
+
+
 _RENDERERS: dict[str, Callable[[Any], RenderableType]] = {
     "FitResult": _fit,
     "Manifest": _manifest,
@@ -195,6 +210,7 @@ _RENDERERS: dict[str, Callable[[Any], RenderableType]] = {
     "SpaceResult": search.space_table,
     "RecommendResult": recommend.recommend_table,
     "Recommendations": recommend.recommendations_table,
+    "Reproduction": _reproduction,
     "Served": serving.served_line,
     "Load": serving.load_table,
 }
