@@ -93,7 +93,8 @@ def test_one_split_gives_no_certainty() -> None:
     words = worth(chosen)
     assert "It was worth it" not in words
     assert "The choice fell on one of them: lora" in words
-    assert "+2.0 points (too few splits for an interval)" in words
+    assert "where the best frozen rung" not in words
+    assert "on the same folds: +2.0 points (too few splits for an interval)" in words
 
 
 def test_runs_without_a_score_are_said_to_be_unmeasured() -> None:
