@@ -132,9 +132,11 @@ def test_log_loss_is_not_shrunk_towards_points() -> None:
 
 def test_a_share_of_the_mistakes_is_expected_to_be_mended() -> None:
     share = MENDED["contrastive", "text"][LABELS.index(10)]
-    assert expected_gain("contrastive", "text", 10, 0.3) == pytest.approx(0.3 * share)
-    assert expected_gain("contrastive", "text", 10, 0.0) == 0
-    assert expected_gain("contrastive", "image", 10, 0.3) == expected_gain("lora", "text", 10, 0.3) == 0
+    assert expected_gain("contrastive", "text", 10, 30_000, 100_000) == pytest.approx(0.3 * share, rel=1e-3)
+    assert expected_gain("contrastive", "text", 10, 2, 32) == pytest.approx(
+        10 / 72 * share
+    )  # beside 8 of 40 expected beforehand
+    assert expected_gain("contrastive", "image", 10, 3, 10) == expected_gain("lora", "text", 10, 3, 10) == 0
     assert {(name, kind) for name, rung in TRAINED.items() for kind in rung.climbed} >= MENDED.keys()
     assert all(len(shares) == len(LABELS) and min(shares) >= 0 and max(shares) < 0.2 for shares in MENDED.values())
 

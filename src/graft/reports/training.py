@@ -175,10 +175,14 @@ def _chosen(chosen: StrategyResult, result: FitResult, measure: Measure) -> str:
     said = [
         f"{'It was worth it' if _tone(chosen) == 'gain' else 'The choice fell on one of them'}: {name} reaches {reaches}"
     ]
-    if frozen and _tone(chosen) == "gain":  # other folds may be behind it, so a gain that is not proven is told on its own alone
+    if (
+        frozen and _tone(chosen) == "gain"
+    ):  # other folds may be behind it, so a gain that is not proven is told on its own alone
         said[0] += f", where the best frozen rung, {frozen[0].name}, has {measure.value(frozen[1].value)}"
     if _gain(chosen):
-        said.append(f"Its gain over {_below(chosen)}, the best of the cheaper rungs, on the same folds: {_gain_words(chosen, measure)}")
+        said.append(
+            f"Its gain over {_below(chosen)}, the best of the cheaper rungs, on the same folds: {_gain_words(chosen, measure)}"
+        )
     said.append(f"It took {_time(chosen)}" + (f", {frozen[0].name} {_time(frozen[0])}" if frozen else ""))
     return ". ".join(said) + "."
 

@@ -48,6 +48,8 @@ MENDED: Mapping[tuple[str, str], tuple[float, ...]] = {
     ("contrastive", "text"): (0.0, 0.0, 0.05, 0.08, 0.1, 0.1, 0.0),
     ("last-blocks", "image"): (0.0, 0.0, 0.06, 0.08, 0.1, 0.1, 0.1),
 }
+# The share of mistakes before any item is seen, and its weight in items: of 32 items two wrong say little of what is wrong elsewhere.
+WRONG_EXPECTED, WRONG_ITEMS = 0.2, 40.0
 IDLE_NAMES: Mapping[str, float] = {"zero-shot": -0.3, "named-prototypes": -0.03, "named-linear-probe": -0.005}
 HELPFUL, HELPFUL_TIMES = 0.15, 3.0  # names are relied on from chance and this share on, or from so many times chance on
 NAMES_EXPECTED, NAMES_ITEMS = (
@@ -138,14 +140,15 @@ def told_apart(a: Standing, b: Standing, sizes: tuple[float, float]) -> bool:
     return gap.low is not None and gap.high is not None and (gap.low > 0 or gap.high < 0)
 
 
-def expected_gain(name: str, modality: str, labels_a_class: float, wrong: float) -> float:
-    """What a rung that trains is expected to be ahead of the best frozen strategy, which gets the share `wrong` of the items wrong.
+def expected_gain(name: str, modality: str, labels_a_class: float, wrong: int, items: int) -> float:
+    """What a rung that trains is expected to be ahead of the best frozen strategy, which gets `wrong` of so many `items` wrong.
 
     In shares of items; 0 where nothing is known.
     """
     if (name, modality) not in MENDED:
         return 0.0
-    return wrong * float(np.interp(np.log(max(labels_a_class, 1.0)), np.log(LABELS), MENDED[name, modality]))
+    share = (wrong + WRONG_ITEMS * WRONG_EXPECTED) / (items + WRONG_ITEMS)
+    return share * float(np.interp(np.log(max(labels_a_class, 1.0)), np.log(LABELS), MENDED[name, modality]))
 
 
 def worth_taking(gain: Interval, expected: float, *, items: int, metric: str) -> bool:

@@ -137,8 +137,8 @@ def _expected(ground: Ground, rung: Trained, frozen: Contender) -> float:
     if len(ground.y_N) <= HANDFUL:
         return 0.0
     counts_C = np.bincount(ground.y_N)
-    labels, wrong = float(np.median(counts_C[counts_C > 0])), _mistakes(frozen) / sum(map(len, _validated(frozen)))
-    return expected_gain(rung.name, ground.items.encoder.info.modality, labels, wrong)
+    labels, items = float(np.median(counts_C[counts_C > 0])), sum(map(len, _validated(frozen)))
+    return expected_gain(rung.name, ground.items.encoder.info.modality, labels, _mistakes(frozen), items)
 
 
 def _validated(found: Contender) -> list[IntArray]:
