@@ -21,6 +21,7 @@ from graft.recommenders.top import top_k
 from graft.recommending import artefact
 from graft.recommending.cold import newcomers
 from graft.recommending.contest import Contest, Exam, Rules, contest, fitted, told
+from graft.recommending.kept import Kept
 from graft.recommending.models import LADDER, Kind
 from graft.recommending.opened import OpenedRecommender, open_recommender
 from graft.recommending.picture import item_map
@@ -56,12 +57,13 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """The evidence, and the chosen model fitted on all likes."""
+    """The evidence, the chosen model fitted on all likes, and what was kept of the way there, until the folder is written."""
 
     result: RecommendResult
     model: Recommender
     name: str
     reading: Reading
+    kept: Kept
 
 
 def recommended(reading: Reading, request: Request) -> Made:
@@ -80,7 +82,7 @@ def recommended(reading: Reading, request: Request) -> Made:
         )
     kinds = [k for k in request.kinds or LADDER if not (k.timed and rows.time_N is None)]
     known = _known(reading, request.encoder) if any(kind.informed for kind in kinds) else Known()
-    rules = Rules(request.measure, request.seconds, request.seed, known)
+    rules = Rules(request.measure, request.seconds, request.seed, known, Kept.of(cut, request.seed, known))
     found = contest(kinds, rehearsal, exam, rules)
     clock.append(time.perf_counter())
     shown = _shown(found.model, exam, reading.catalogue, rows, request.seed)
@@ -105,7 +107,7 @@ def recommended(reading: Reading, request: Request) -> Made:
         seed=request.seed,
         command=request.command,
     )
-    return Made(result, model, found.chosen.kind.name, reading)
+    return Made(result, model, found.chosen.kind.name, reading, rules.kept)
 
 
 def publish(made: Made, folder: Path, environment: Mapping[str, str]) -> RecommendResult:
@@ -137,6 +139,7 @@ def publish(made: Made, folder: Path, environment: Mapping[str, str]) -> Recomme
         _compare(made, open_recommender(draft / "model"))
         write_bytes(draft / "report.html", recommend_report(result).encode())
         write_json(draft / "result.json", to_json(result))
+    made.kept.clear()
     return result
 
 
