@@ -20,7 +20,7 @@ from graft.cli import main
 pytestmark = pytest.mark.xdist_group("interrupted")
 
 KILLS = 200 if os.environ.get("GRAFT_SOAK") else 20
-DATA = "data:streamrec:people=150,items=60,seed=1"
+DATA = "data:streamrec:people=100,items=40,seed=1"
 MODELS = "popularity,recent-popularity,item-knn,ease"
 WRITTEN = {"model", "report.html", "result.json"}
 
