@@ -72,7 +72,7 @@ class Kept:
 
         A GraftError is a result, too: its message is the reason why there are no answers. It is not kept, since it may be of the moment.
         """
-        about = json.dumps([part, name, tried], sort_keys=True)
+        about = json.dumps([part, name, tried], sort_keys=True, default=repr)
         path = None if self.folder is None else self.folder / f"{hashlib.blake2b(about.encode()).hexdigest()[:24]}.npz"
         if path is not None and (known := _read(path)) is not None:
             return known
