@@ -253,6 +253,8 @@ class OpenedRecommender:
         """The code of an item by id or title, and otherwise the nearest ones."""
         if name in self._item_codes:
             return self._item_codes[name], []
+        if named := self._titles.exact.get(name.strip()):
+            return named[0], []
         found = self._titles.find(name, NEAREST)
         if found and found[0].score >= SURE:
             return found[0].place, []
