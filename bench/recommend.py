@@ -1,17 +1,18 @@
-"""What recommenders cost beside others': fits of EASE, ALS and item-kNN, and the best 100 items of 100,000 people.
+"""What recommenders cost beside others': fits of EASE, ALS and item-kNN, the best 100 items of 100,000 people, an epoch of two towers.
 
-    python bench/recommend.py [--repeats 3]
+    GRAFT_DATA=... python bench/recommend.py [--repeats 3] [--only PART ...]
 
-Rivals: `implicit` (ALS by its conjugate gradients, cosine item-kNN, batched `recommend`) and EASE in plain NumPy. Same synthetic likes (falling
-popularity, log-normal activity), same settings, one thread each, in turns; the parts run in processes of their own. Seconds are of the processor, medians,
-and ratios are ours over the rival's, turn by turn. `pip install -r bench/requirements.txt` gets implicit; without it that rival is left out.
-Writes bench/results/recommend.json.
+Rivals: `implicit` (ALS by its conjugate gradients, cosine item-kNN, batched `recommend`), EASE in plain NumPy, and two towers in plain torch. Same
+synthetic likes (falling popularity, log-normal activity; the likes of MovieTweetings for the towers), same settings, one thread each, in turns; the parts
+run in processes of their own. Seconds are of the processor, medians, and ratios are ours over the rival's, turn by turn.
+`pip install -r bench/requirements.txt` gets implicit; without it that rival is left out. Writes bench/results/recommend.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import statistics
@@ -25,7 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from graft.interactions.likes import Interactions
 from graft.recommenders.als import ALS
@@ -43,6 +46,7 @@ DIMS, REGULARISATION, ALPHA, ITERATIONS, NEIGHBOURS, BEST = 64, 10.0, 10.0, 15, 
 COMPARED = 5  # iterations of ALS when it is compared; the whole fit has ITERATIONS
 EASE_ITEMS = {"more people than items": (20_000, 3_000, 200_000), "fewer people than items": (600, 4_000, 40_000)}
 ASKED = 100_000
+TOWER_BATCH, TEMPERATURE, LONGEST = 256, 0.1, 100
 
 
 def synthetic(people: int, items: int, likes: int, seed: int = 0) -> Interactions:
@@ -80,6 +84,11 @@ def compared(ours: Callable[[], Any], rival: Callable[[], Any] | None, repeats: 
             pair.append((rival, theirs))
         for do, seconds in pair[:: 1 if turn % 2 == 0 else -1]:
             seconds.append(processor(do))
+    return told(mine, theirs)
+
+
+def told(mine: list[float], theirs: list[float]) -> dict[str, Any]:
+    """Seconds, their medians, and the ratios of each turn."""
     found: dict[str, Any] = {"graft": [round(s, 3) for s in mine], "seconds": round(statistics.median(mine), 3)}
     if theirs:
         ratios = [m / t for m, t in zip(mine, theirs, strict=True)]
@@ -187,6 +196,87 @@ def recommend(repeats: int) -> dict[str, Any]:
     return compared(lambda: top_k(model, asked, BEST), theirs, repeats) | {"people_a_turn": len(asked), "k": BEST}
 
 
+class PlainTowers(nn.Module):
+    """Two towers as people write them: items by id and categories, a person by the mean of what was liked before, through one hidden layer."""
+
+    def __init__(self, features_IF: torch.Tensor, dims: int) -> None:
+        super().__init__()
+        self.features_IF = features_IF
+        self.id = nn.Embedding(len(features_IF), dims)
+        self.content = nn.Linear(features_IF.shape[1], dims, bias=False)
+        self.hidden, self.taste = nn.Linear(dims, 2 * dims), nn.Linear(2 * dims, dims)
+
+    def forward(self, history_BL: torch.Tensor, item_B: torch.Tensor) -> torch.Tensor:
+        """Cosines (B, B) of the rows' people and the rows' items; -1 fills a history up."""
+        item_ID = nn.functional.normalize(self.id.weight + self.content(self.features_IF), dim=1)
+        there_BL1 = (history_BL >= 0)[:, :, None].float()
+        liked_BLD = nn.functional.embedding(history_BL.clamp(min=0), item_ID)
+        mean_BD = (liked_BLD * there_BL1).sum(1) / there_BL1.sum(1).clamp(min=1)
+        person_BD = nn.functional.normalize(mean_BD + self.taste(torch.relu(self.hidden(mean_BD))), dim=1)
+        return person_BD @ item_ID[item_B].T
+
+
+def plain_epoch(likes: Interactions, features_IF: NDArray[np.float32]) -> Callable[[], None]:
+    """An epoch of a plain loop: in-batch softmax with the logQ correction, items that a person likes left out, AdamW."""
+    torch.manual_seed(0)
+    user_N, item_N = torch.from_numpy(likes.user_N.astype(np.int64)), torch.from_numpy(likes.item_N.astype(np.int64))
+    liked_UI = torch.zeros(len(likes.users), len(likes.items), dtype=torch.bool)
+    liked_UI[user_N, item_N] = True
+    log_q_I = torch.log(torch.bincount(item_N, minlength=len(likes.items)).clamp(min=1) / len(item_N))
+    first_N = torch.searchsorted(user_N, user_N)  # likes are sorted by person and time
+    towers = PlainTowers(torch.from_numpy(features_IF), DIMS)
+    optimiser = torch.optim.AdamW(towers.parameters(), lr=3e-3, weight_decay=0.01)
+
+    def run() -> None:
+        for place_B in torch.split(torch.randperm(len(item_N)), TOWER_BATCH):
+            user_B, item_B = user_N[place_B], item_N[place_B]
+            length_B = (place_B - first_N[place_B]).clamp(max=LONGEST)
+            before_BL = place_B[:, None] - 1 - torch.arange(max(1, int(length_B.max())))
+            history_BL = torch.where(
+                before_BL >= (place_B - length_B)[:, None], item_N[before_BL.clamp(min=0)], torch.tensor(-1)
+            )
+            scores_BB = towers(history_BL, item_B) / TEMPERATURE
+            other_BB = scores_BB - log_q_I[item_B] - math.log(len(place_B) - 1)
+            other_BB = other_BB.masked_fill(liked_UI[user_B[:, None], item_B], -1e30)
+            own_B1 = scores_BB.diagonal()[:, None]
+            loss = (torch.cat([own_B1, other_BB], 1).logsumexp(1) - own_B1[:, 0]).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+    return run
+
+
+def two_tower(repeats: int) -> dict[str, Any]:
+    """An epoch of two towers on the likes of MovieTweetings, without features of the moment, beside a plain loop of the same.
+
+    Ours does more: means of the weights, ids left out at random, and a look for collapse after the epoch. What is prepared once for all epochs
+    is not counted: an epoch is what a fit of two takes longer than one of one.
+    """
+    from graft.interactions.read import read_interactions
+    from graft.towers.known import Known, item_facts, item_rows
+    from graft.towers.two_tower import Training, TwoTower
+
+    torch.set_num_threads(1)
+    reading = read_interactions("data:movietweetings-100k")
+    likes, known = reading.interactions.likes(), Known(categories=reading.catalogue.categories)
+    training = Training(standing=False, batch=TOWER_BATCH)
+
+    def fit(epochs: int) -> None:
+        TwoTower.fit(likes, dims=DIMS, temperature=TEMPERATURE, epochs=epochs, training=training, known=known)
+
+    fit(1)  # what is imported and set up late
+    plain = plain_epoch(likes, item_rows(known, item_facts(known), len(likes.items)))
+    plain()
+    mine: list[float] = []
+    theirs: list[float] = []
+    for _ in range(repeats):
+        one, two, rival = processor(partial(fit, 1)), processor(partial(fit, 2)), processor(plain)
+        mine.append(two - one)
+        theirs.append(rival)
+    return told(mine, theirs) | {"likes": len(likes), "people": len(likes.users), "items": len(likes.items)}
+
+
 def whole(repeats: int) -> dict[str, Any]:
     """A million likes prepared and trained in a process of its own: seconds and the most memory it held."""
     del repeats
@@ -211,13 +301,21 @@ def has_implicit() -> bool:
     return True
 
 
-PARTS = {"ease": ease, "als": als, "item-knn": neighbours, "recommend": recommend, "whole": whole}
+PARTS = {
+    "ease": ease,
+    "als": als,
+    "item-knn": neighbours,
+    "recommend": recommend,
+    "two-tower": two_tower,
+    "whole": whole,
+}
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--repeats", type=int, default=3)
     asked.add_argument("--part", choices=PARTS, help="measure one part here and print it")
+    asked.add_argument("--only", choices=PARTS, nargs="+", help="parts to measure, the others' results stay")
     given = asked.parse_args()
     if given.part:
         warnings.simplefilter("ignore")
@@ -225,7 +323,7 @@ def main() -> None:
         return
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GRAFT_THREADS"), "1")
-    for name in PARTS:
+    for name in given.only or PARTS:
         command = [sys.executable, __file__, "--part", name, "--repeats", str(given.repeats)]
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | one)
         results[name] = json.loads(done.stdout.splitlines()[-1])

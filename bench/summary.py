@@ -50,6 +50,7 @@ def main() -> None:
         ("retrieval", retrieval),
         ("bridges", bridges),
         ("search", search),
+        ("recommend", recommend),
         ("serve", serve),
     ):
         path = RESULTS / f"{name}.json"
@@ -96,6 +97,47 @@ def accuracy(found: Mapping[str, Any]) -> str:
         "tunes it, the better and the best picked by the test score:\n\n"
         + table(["set", "zero-shot", "learned", "named"], [*eights, ["mean", *means]])
     )
+
+
+def recommend(found: Mapping[str, Any]) -> str:
+    names = {
+        "als": ("ALS, 64 dims, {iterations} iterations", "implicit"),
+        "item-knn": ("item-kNN, cosine, 100 neighbours", "implicit"),
+        "recommend": ("the best {k} of {people_a_turn:,} people", "implicit"),
+        "two-tower": ("an epoch of two towers, {likes:,} likes", "plain torch"),
+    }
+    parts = [
+        (found[key], *(word.format(**found[key]) for word in words)) for key, words in names.items() if key in found
+    ]
+    for what, one in found.get("ease", {}).items():
+        people, items, _ = one["size"]
+        parts.append((one, f"EASE, {what} ({people:,} and {items:,})", "plain NumPy"))
+    rows = [
+        [name, rival, f"{one['seconds']:.2f}", f"{statistics.median(one['rival']):.2f}", f"{one['ratio']:.2f}", span(one["ratios"])]
+        for one, name, rival in parts
+        if "ratio" in one
+    ]  # fmt: skip
+    text = (
+        "## Recommenders\n\n`bench/recommend.py`, one thread each, in turns, seconds of the processor; the ratio is ours over the rival's, median and range of "
+        f"{len(found['item-knn']['graft'])} turns. Likes are drawn (1,000,000 of 50,000 people and 20,000 items; EASE's smaller), those of the towers are "
+        "MovieTweetings'. Ours solves for every person anew from their likes where implicit looks a vector up; towers have no features of the moment, as the "
+        "plain loop has none.\n\n" + table(["what", "rival", "Graft, s", "rival, s", "ratio", "range"], rows)
+    )
+    loss = found["als"]
+    if "rival_loss" in loss:
+        text += (
+            f"\nThe loss that ALS reaches is {100 * (loss['loss'] / loss['rival_loss'] - 1):+.2f} % of implicit's.\n"
+        )
+    if one := found.get("whole"):
+        text += (
+            f"\nA million likes drawn, prepared and trained ({one['iterations']} iterations of ALS): {one['processor']:g} s of the processor (limit 60), "
+            f"{one['peak_mib']:,} MiB at the peak (limit 4,096).\n"
+        )
+    return text
+
+
+def span(ratios: Sequence[float]) -> str:
+    return f"{min(ratios):.2f} to {max(ratios):.2f}"
 
 
 def machine(facts: Mapping[str, Any]) -> str:

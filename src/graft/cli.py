@@ -352,7 +352,7 @@ def _failure(error: BaseException) -> _Failure:
     if isinstance(error, GraftError):
         return _Failure(error.message, error.exit_code, type(error).__name__, error.faults)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        text = "Stopped. What was encoded is kept: give the same command again and it goes on from there."
+        text = "Stopped. What was encoded, trained or measured by then is kept: give the same command again and it goes on from there."
         return _Failure(text, INTERRUPTED, "Interrupted")
     if isinstance(error, MemoryError):
         text = "There is not enough memory for this. Give fewer items at a time, or end other programs."

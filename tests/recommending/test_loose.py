@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from graft.errors import UsageError
 from graft.recommending.loose import BESIDE, Titles, find, forms, plain
+from graft.recommending.opened import SURE
 
 TITLES = (
     "Apollo 13 (1995)",
@@ -63,12 +64,31 @@ TITLES = (
         ("star wars 4", "Star Wars: Episode IV - A New Hope (1977)"),
         ("empire strikes back", "Star Wars: Episode V - The Empire Strikes Back (1980)"),
         ("fast and furious", "Fast & Furious (2009)"),
+        ("the godf", "Godfather, The (1972)"),
+        ("blade run", "Blade Runner (1982)"),
+        ("blade runner 20", "Blade Runner 2049 (2017)"),
+        ("matrix rel", "Matrix Reloaded, The (2003)"),
+        ("l'avv", "Avventura, L' (1960)"),
         ("l'avventura", "Avventura, L' (1960)"),
         ("千と千尋", "千と千尋の神隠し (2001)"),
     ],
 )
 def test_written_loosely(query: str, title: str) -> None:
     assert find(TITLES, query, 1)[0].title == title
+
+
+def test_a_title_typed_in_part_is_sure_enough_to_be_taken() -> None:
+    titles = [
+        "Toy Story (1995)",
+        "Toy Story 2 (1999)",
+        "Toy, The (1982)",
+        "Tokyo Story (1953)",
+        "West Side Story (1961)",
+    ]
+    for typed in ("toy st", "toy sto", "toy stor", "toy story"):
+        found = find(titles, typed, 2)
+        assert [one.title for one in found] == titles[:2] and found[0].score > SURE
+    assert find(titles, "sto", 1)[0].score < SURE  # a word that some title has inside, and none begins with
 
 
 def test_scores_fall_from_one() -> None:
@@ -141,5 +161,9 @@ def test_real_titles(shared_data: Path) -> None:
     for name in titles[::300]:
         words = plain(name)[0]
         assert any(plain(found.title)[0] == words for found in index.find(words, 3)), name
-    for query, name in (("apollo 13", "Apollo 13 (1995)"), ("godfather part 2", "Godfather: Part II, The (1974)")):
+    for query, name in (
+        ("apollo 13", "Apollo 13 (1995)"),
+        ("godfather part 2", "Godfather: Part II, The (1974)"),
+        ("toy st", "Toy Story (1995)"),
+    ):
         assert index.find(query, 1)[0].title == name

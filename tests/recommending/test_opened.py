@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.recommending.small_likes import SEA, SPACE, TITLES, catalogue, folder, likes
+from tests.recommending.small_likes import SEA, SPACE, TITLES, catalogue, folder, likes, saved
 
 from graft.errors import DataError, UsageError
-from graft.interactions.likes import Interactions
+from graft.interactions.likes import Catalogue, Interactions
 from graft.recommenders.popularity import Popularity
 from graft.recommending.artefact import Saved, write
 from graft.recommending.opened import OpenedRecommender, open_recommender
@@ -128,3 +128,40 @@ def test_what_nobody_likes_is_like_nothing(tmp_path: Path) -> None:
     write(path, Saved("popularity", model.settings, model.state(), rows, catalogue(), {"name": "films"}), "# films")
     found = open_recommender(path).similar("Apollo 13 (1995)", 3)
     assert "nobody is known to like it" in found.notes[0] and len(found.recommendations) == 3
+
+
+def test_reasons_by_hand(films: OpenedRecommender) -> None:
+    """Of all that was liked, the item whose people are nearest by the cosine is named; without a question none are worked out."""
+    rows, history = likes(), [0, 3, 7]
+    for code, reason in zip(range(12), films.reasons(range(12), history), strict=True):
+        own = fans(rows, code)
+        near = [len(own & fans(rows, h)) / (len(own) * len(fans(rows, h))) ** 0.5 for h in history]
+        best = history[int(np.argmax(near))]
+        assert reason == f'liked together with "{TITLES[best]}" by {len(own & fans(rows, best))} people'
+    assert films.reasons([7], []) == [f"liked by {len(fans(rows, 7))} people"] and films.reasons([], history) == []
+    assert films.reasons([8], [0])[0] == f"liked by {len(fans(rows, 8))} people"  # nobody likes both
+    (told,) = films.recommend(["p00"], k=3)
+    (bare,) = films.recommend(["p00"], k=3, reasons=False)
+    assert [r.item for r in told.recommendations] == [r.item for r in bare.recommendations]
+    assert {r.reason for r in bare.recommendations} == {""}
+
+
+def test_conditions_of_two_models_do_not_meet(films: OpenedRecommender) -> None:
+    """Tables of conditions are made once a model and lie in memory, each its own."""
+    other = OpenedRecommender(saved())
+    other.catalogue = Catalogue(TITLES, (("Both",),) * 12)
+    assert len(other.similar("salt", 12, where="array_has(categories, 'Both')").recommendations) == 11
+    assert not films.similar("salt", 12, where="array_has(categories, 'Both')").recommendations
+    assert films._conditions is films._conditions
+
+
+def test_people_in_any_order_have_their_own_likes(films: OpenedRecommender) -> None:
+    asked = ["p39", "nobody", "p00", "p39"]
+    together = films.recommend(asked, k=3)
+    for found, user in zip(together, asked, strict=True):
+        (alone,) = films.recommend([user], k=3)
+        assert (found.asked, found.notes) == (alone.asked, alone.notes)
+        assert [(r.item, r.reason) for r in found.recommendations] == [
+            (r.item, r.reason) for r in alone.recommendations
+        ]
+    assert set(together[2].asked) == {TITLES[i] for i in np.flatnonzero(likes().matrix()[0].toarray()[0])}

@@ -52,15 +52,21 @@ def test_a_folder_of_ones_own_keeps_what_has_our_folders_names(kept: Path) -> No
         "data/digits/notes.txt",
         "openvino/tool/x.bin",
         "data/.digits-mine/x",
+        "training/notes/x.txt",
     )
-    ours = ("data/digits/0/1.png", "data/.digits.abc/fresh/0/1.png", "openvino/converting-x/graph.xml")
+    ours = (
+        f"training/{'0f' * 16}/a.npz",
+        "data/digits/0/1.png",
+        "data/.digits.abc/fresh/0/1.png",
+        "openvino/converting-x/graph.xml",
+    )
     for name in (*theirs, *ours):
         (kept / name).parent.mkdir(parents=True, exist_ok=True)
         (kept / name).write_bytes(b"1234")
     use = cache()
-    assert use.other == {"converted encoders": 8, "fetched data": 8}
+    assert use.other == {"converted encoders": 8, "fetched data": 8, "work to go on with": 4}
     use = cache(clear=True)
-    assert (use.freed, use.other) == (16, {})
+    assert (use.freed, use.other) == (20, {})
     assert all((kept / name).exists() for name in theirs)
     assert not any((kept / name).exists() for name in ours)
 

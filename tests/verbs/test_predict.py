@@ -212,7 +212,7 @@ def test_a_stopped_process_says_how_to_go_on(model: Path) -> None:
         waiting.send_signal(signal.SIGINT)
         assert waiting.stderr is not None and waiting.stdout is not None
         assert waiting.stderr.read() == (
-            "error: Stopped. What was encoded is kept: give the same command again and it goes on from there.\n"
+            "error: Stopped. What was encoded, trained or measured by then is kept: give the same command again and it goes on from there.\n"
         )
         assert waiting.stdout.read() == ""
     assert waiting.returncode == 130

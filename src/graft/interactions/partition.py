@@ -87,7 +87,7 @@ def leave_last_out(interactions: Interactions) -> Cut:
     last_U[several_U] = found_U[several_U]
     train_N, held_N = place_N < last_U[interactions.user_N], place_N == last_U[interactions.user_N]
     if not held_N.any():
-        raise DataError("Nobody has two likes, so no last like can be held out.")
+        raise DataError("Nobody has two likes, so no last like can be held out: more likes a person are needed.")
     return _cut(interactions, train_N, held_N, None, ("last", float(train_N.mean()), 0))
 
 

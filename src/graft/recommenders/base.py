@@ -51,6 +51,24 @@ class Histories:
             self.now,
         )
 
+    def of(self, rows_B: NDArray[np.integer[Any]]) -> Histories:
+        """Some people of the batch, in any order; -1 is someone of whom nothing is known."""
+        from scipy.sparse import csr_matrix
+
+        indptr = self.matrix.indptr
+        start_B = np.where(rows_B < 0, 0, indptr[rows_B])
+        count_B = np.where(rows_B < 0, 0, indptr[rows_B + 1] - start_B)
+        end_B = np.cumsum(count_B)
+        likes_M = np.arange(end_B[-1] if len(end_B) else 0) + np.repeat(start_B - end_B + count_B, count_B)
+        parts = (self.matrix.data[likes_M], self.matrix.indices[likes_M], np.append(0, end_B))
+        users_B = None if self.users_B is None else np.where(rows_B < 0, -1, self.users_B[rows_B])
+        return Histories(
+            csr_matrix(parts, shape=(len(rows_B), self.matrix.shape[1])),
+            None if self.times is None else self.times[likes_M],
+            users_B,
+            self.now,
+        )
+
 
 def histories_of(
     likes: Interactions, users_B: NDArray[np.integer[Any]] | None = None, *, now: float | None = None

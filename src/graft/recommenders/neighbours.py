@@ -5,7 +5,6 @@ Legend: U users, I items, B people of a batch or items of a block, K neighbours.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from graft.interactions.likes import Interactions
 
 BLOCK_PAIRS = 2**20  # products of likes added up at once: what they make stays in fast memory
-TINY = np.finfo(np.float32).tiny
 
 
 class ItemNeighbours:
@@ -127,16 +125,11 @@ def _largest(rows: csr_matrix, first: int, k: int) -> csr_matrix:
     """The `k` largest entries above 0 of each row but the item's own, which is `first` for the first row; some of those equal to the least."""
     from scipy.sparse import csr_matrix
 
-    places, counts = [], np.zeros(rows.shape[0], np.int64)
-    for row, (start, stop) in enumerate(pairwise(rows.indptr.tolist())):
-        value = rows.data[start:stop]
-        value[rows.indices[start:stop] == first + row] = 0
-        least = max(TINY, np.partition(value, len(value) - k)[len(value) - k]) if len(value) > k else TINY
-        chosen = np.flatnonzero(value >= least)
-        if len(chosen) > k:
-            larger = value[chosen] > least
-            chosen = np.concatenate([chosen[larger], chosen[~larger][: k - np.count_nonzero(larger)]])
-        places.append(chosen + start)
-        counts[row] = len(chosen)
-    kept = np.concatenate(places)
-    return csr_matrix((rows.data[kept], rows.indices[kept], np.append(0, np.cumsum(counts))), shape=rows.shape)
+    length_B = np.diff(rows.indptr)
+    rows.data[rows.indices == np.repeat(np.arange(first, first + len(length_B), dtype=np.int32), length_B)] = 0
+    kept_N = np.repeat(length_B <= k, length_B)
+    for row in np.flatnonzero(length_B > k).tolist():
+        part = slice(rows.indptr[row], rows.indptr[row + 1])
+        kept_N[part][np.argpartition(rows.data[part], -k)[-k:]] = True
+    kept = np.flatnonzero(kept_N & (rows.data > 0))
+    return csr_matrix((rows.data[kept], rows.indices[kept], np.searchsorted(kept, rows.indptr)), shape=rows.shape)

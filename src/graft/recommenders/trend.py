@@ -31,15 +31,15 @@ from graft.recommenders.popularity import DAY, Popularity
 if TYPE_CHECKING:
     from graft.interactions.likes import Interactions
 
-# The models that can be within, by name: module and class.
+# The models that can be within, by name: module:class beside this one. The ladder of recommenders takes them from here.
 WITHIN = {
-    "als": ("als", "ALS"),
-    "bpr": ("bpr", "BPR"),
-    "co-likes": ("colikes", "CoLikes"),
-    "ease": ("ease", "EASE"),
-    "item-knn": ("neighbours", "ItemNeighbours"),
-    "item2vec": ("item2vec", "Item2Vec"),
-    "ppmi-svd": ("cooccurrence", "Cooccurrence"),
+    "als": "als:ALS",
+    "bpr": "bpr:BPR",
+    "co-likes": "colikes:CoLikes",
+    "ease": "ease:EASE",
+    "item-knn": "neighbours:ItemNeighbours",
+    "item2vec": "item2vec:Item2Vec",
+    "ppmi-svd": "cooccurrence:Cooccurrence",
 }
 INNER = "inner."  # before the names of the inner model's arrays
 SAMPLE, BATCH = 1000, 250  # people whose scores tell the mean and spread of an item's
@@ -140,7 +140,7 @@ def aged(likes: Interactions, half_life: float | None) -> Interactions:
 
 
 def _model(name: str) -> Any:
-    module, kind = WITHIN[name]
+    module, kind = WITHIN[name].split(":")
     return getattr(import_module(f"graft.recommenders.{module}"), kind)
 
 

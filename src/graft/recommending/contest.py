@@ -5,9 +5,9 @@ Legend: P people with targets, I items, B people of a batch.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft import settings
-from graft.errors import GraftError
 from graft.interactions.likes import Interactions
 from graft.interactions.partition import Cut
 from graft.metrics.rank import paired_interval, query_interval
 from graft.metrics.recommend import Ranked, rank_people
 from graft.recommenders.base import Float32Array, Recommender, Settings, histories_of, popularity_of
 from graft.recommenders.trend import WITHIN
+from graft.recommending.kept import Kept
 from graft.recommending.models import Kind
 from graft.recommending.result import ModelResult
 from graft.towers.known import Known
@@ -112,12 +112,13 @@ class Contest:
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """What all models are measured by, the seconds for trying settings, the seed, and what is known of items and people."""
+    """What all models are measured by, the seconds for trying settings, the seed, what is known of items and people, and what was measured before."""
 
     measure: str
     seconds: float
     seed: int
     known: Known
+    kept: Kept = field(default_factory=Kept)
 
 
 def contest(kinds: Sequence[Kind], validation: Exam, test: Exam, rules: Rules) -> Contest:
@@ -139,13 +140,22 @@ def contest(kinds: Sequence[Kind], validation: Exam, test: Exam, rules: Rules) -
     for place, entry in enumerate(entries):
         settings.progress("test", place, len(entries))
         if entry.status == "measured":
-            entry.test = test.take(model if entry is chosen else fitted(entry, test.cut.train, rules))
+            _ask(entry, model if entry is chosen else None, test, rules)
     return Contest(tuple(entries), chosen, model, why)
 
 
 def fitted(entry: Entry, likes: Interactions, rules: Rules) -> Recommender:
     """The entry's model with its settings, fitted on these interactions."""
     return entry.kind.fit(likes, entry.settings, rules.seed, rules.known)
+
+
+def _ask(entry: Entry, model: Recommender | None, test: Exam, rules: Rules) -> None:
+    """Measure the entry on the test part, by its `model` where that is fitted already; it is skipped where it cannot be fitted there."""
+    take = lambda: test.take(model or fitted(entry, test.cut.train, rules))
+    found = rules.kept.once("test", entry.kind.name, entry.settings, take)
+    entry.test = found.ranked
+    if found.ranked is None:
+        entry.status, entry.reason = "skipped", found.reason
 
 
 def choose(entries: Sequence[Entry], measure: str, seed: int) -> tuple[Entry, str]:
@@ -171,7 +181,6 @@ def choose(entries: Sequence[Entry], measure: str, seed: int) -> tuple[Entry, st
 
 def _tuned(kind: Kind, entries: Sequence[Entry], validation: Exam, seconds: float, rules: Rules) -> Entry:
     entry, measure = Entry(kind), rules.measure
-    started = time.perf_counter()
     grid: list[Settings] = kind.grid()
     if kind.joins:
         personal = [e for e in entries if e.validation is not None and e.kind.name in WITHIN]
@@ -180,19 +189,24 @@ def _tuned(kind: Kind, entries: Sequence[Entry], validation: Exam, seconds: floa
         inner = max(personal, key=lambda e: float(_each(e, measure).mean()))
         grid = [{**s, "model": inner.kind.name, "given": inner.settings} for s in grid]
     entry.known = len(grid)
-    try:
-        for number, chosen in enumerate(grid):
-            if number and (time.perf_counter() - started) * (number + 1) / number > seconds:
-                break
-            found = validation.take(kind.fit(validation.cut.train, chosen, rules.seed, rules.known))
-            entry.tried = number + 1
-            if entry.validation is None or found.each[measure].mean() > entry.validation.each[measure].mean():
-                entry.validation, entry.settings = found, chosen
-    except GraftError as problem:
-        if entry.validation is None:
-            entry.status, entry.reason = "skipped", problem.message
-    entry.seconds = time.perf_counter() - started
+    for number, tried in enumerate(grid):
+        if number and entry.seconds * (number + 1) / number > seconds:
+            break
+        take = partial(_answers, kind, tried, validation, rules)
+        found = rules.kept.once("validation", kind.name, tried, take)
+        entry.seconds += found.seconds
+        if found.ranked is None:
+            if entry.validation is None:
+                entry.status, entry.reason = "skipped", found.reason
+            break
+        entry.tried = number + 1
+        if entry.validation is None or found.ranked.each[measure].mean() > entry.validation.each[measure].mean():
+            entry.validation, entry.settings = found.ranked, tried
     return entry
+
+
+def _answers(kind: Kind, tried: Settings, validation: Exam, rules: Rules) -> Ranked:
+    return validation.take(kind.fit(validation.cut.train, tried, rules.seed, rules.known))
 
 
 def _each(entry: Entry, measure: str) -> NDArray[np.float64]:

@@ -21,7 +21,8 @@ from graft.recommenders.top import top_k
 from graft.recommending import artefact
 from graft.recommending.cold import newcomers
 from graft.recommending.contest import Contest, Exam, Rules, contest, fitted, told
-from graft.recommending.models import LADDER, Kind
+from graft.recommending.kept import Kept
+from graft.recommending.models import DRAWN, LADDER, Kind
 from graft.recommending.opened import OpenedRecommender, open_recommender
 from graft.recommending.picture import item_map
 from graft.recommending.result import Facts, Parts, RecommendResult, Shown
@@ -31,13 +32,6 @@ from graft.towers.known import Known
 FEWEST = 20  # people with targets below which no interval says anything
 SHOWN, HISTORY, ANSWERS = 6, 12, 10
 COMPARED = 32  # people whose answers are compared when the model has been saved
-
-DRAWN = ("als", "co-likes", "ppmi-svd", "item2vec", "bpr", "two-tower")  # models with item vectors
-WAYS = {
-    "time": "everything up to one moment against the likes after it",
-    "last": "each person's last like against all before it",
-    "random": "a random fifth of the likes against the others",
-}
 
 
 @dataclass(frozen=True)
@@ -56,12 +50,13 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """The evidence, and the chosen model fitted on all likes."""
+    """The evidence, the chosen model fitted on all likes, and what was kept of the way there, until the folder is written."""
 
     result: RecommendResult
     model: Recommender
     name: str
     reading: Reading
+    kept: Kept
 
 
 def recommended(reading: Reading, request: Request) -> Made:
@@ -80,7 +75,7 @@ def recommended(reading: Reading, request: Request) -> Made:
         )
     kinds = [k for k in request.kinds or LADDER if not (k.timed and rows.time_N is None)]
     known = _known(reading, request.encoder) if any(kind.informed for kind in kinds) else Known()
-    rules = Rules(request.measure, request.seconds, request.seed, known)
+    rules = Rules(request.measure, request.seconds, request.seed, known, Kept.of(cut, request.seed, known))
     found = contest(kinds, rehearsal, exam, rules)
     clock.append(time.perf_counter())
     shown = _shown(found.model, exam, reading.catalogue, rows, request.seed)
@@ -105,7 +100,7 @@ def recommended(reading: Reading, request: Request) -> Made:
         seed=request.seed,
         command=request.command,
     )
-    return Made(result, model, found.chosen.kind.name, reading)
+    return Made(result, model, found.chosen.kind.name, reading, rules.kept)
 
 
 def publish(made: Made, folder: Path, environment: Mapping[str, str]) -> RecommendResult:
@@ -137,6 +132,7 @@ def publish(made: Made, folder: Path, environment: Mapping[str, str]) -> Recomme
         _compare(made, open_recommender(draft / "model"))
         write_bytes(draft / "report.html", recommend_report(result).encode())
         write_json(draft / "result.json", to_json(result))
+    made.kept.clear()
     return result
 
 
@@ -152,13 +148,15 @@ def _compare(made: Made, copy: OpenedRecommender) -> None:
 
 def card(result: RecommendResult) -> str:
     """The README of the model's folder."""
+    from graft.recommending.report import held_out
+
     measured = "\n".join(
         f"| {name} | {i.value:.3f} | {'' if i.low is None else f'{i.low:.3f} to {i.high:.3f}'} | {i.n:,} |"
         for name, i in result.chosen_result.metrics.items()
     )
     return (
         f"# {result.name}\n\nRecommends {result.data.items:,} items, learned by Graft from {result.data.likes:,} likes of {result.data.people:,} people.\n\n"
-        f"Model: `{result.chosen}`. {result.why}\n\nMeasured on likes held out ({WAYS[result.parts.how]}):\n\n"
+        f"Model: `{result.chosen}`. {result.why}\n\n{held_out(result)}\n\n"
         f"| measure | value | 95 % interval | people |\n|---|---|---|---|\n{measured}\n\n"
         "The folder holds the likes it was learned from, with the ids of the people: treat it as the table itself.\n\n"
         '    graft recommend like THIS_FOLDER "a title"\n    graft recommend for THIS_FOLDER --user ID\n'

@@ -124,8 +124,11 @@ class Titles:
         # A gram that no title has counts as much as the rarest.
         own = self._weight_G[gram_Q].sum() + (len(grams) - len(gram_Q)) * self._weight_G.max()
         alike_F: NDArray[np.float64] = 2 * shared_F / (own + self._weight_F)
-        near = np.flatnonzero(shared_F > 0.8 * own)
-        begun = near[[f"{self._forms[i]} ".startswith(f"{words} ") for i in near]] if len(near) else near
+        # The last word may be typed in part: then its end is in no gram of the title.
+        end = self._grams.get(f" {words} "[-SPAN:])
+        rest = own - (self._weight_G.max() if end is None else self._weight_G[end])
+        near = np.flatnonzero(shared_F > 0.8 * rest)
+        begun = near[[self._forms[i].startswith(words) for i in near]] if len(near) else near
         alike_F[begun] += BEGUN * (1 - alike_F[begun])
         alike_F[[i for i in near if self._forms[i] == words]] = 1
         return alike_F

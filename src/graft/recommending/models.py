@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from graft.errors import ModelError, UsageError, unknown
 from graft.interactions.likes import Interactions
 from graft.recommenders.base import Recommender, Settings
+from graft.recommenders.trend import WITHIN
 from graft.towers.known import Known
 
 
@@ -20,7 +21,7 @@ class Kind:
     """A rung of the ladder. `home` is module:class below `graft`; `fixed` settings tell rungs of one class apart.
 
     `words` say what it is; `timed` says that it needs times; `joins` that it wraps the best of the others, `informed` that it is
-    told what is known of items and people.
+    told what is known of items and people, `vectors` that its items have vectors by which they lie near each other.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Kind:
     timed: bool = False
     joins: bool = False
     informed: bool = False
+    vectors: bool = False
 
     @property
     def model(self) -> Any:
@@ -52,16 +54,21 @@ class Kind:
         return make(likes, **{**settings, "seed": seed}, **({"known": known} if self.informed else {}))
 
 
+def _personal(name: str, rung: int, words: str, *, vectors: bool = False) -> Kind:
+    """A model that can be joined with the trend, which says where it lives."""
+    return Kind(name, rung, f"recommenders.{WITHIN[name]}", words, vectors=vectors)
+
+
 LADDER = (
     Kind("popularity", 1, "recommenders.popularity:Popularity", "what most people like", {"days": None}),
     Kind("recent-popularity", 2, "recommenders.popularity:Popularity", "what most people like lately", timed=True),
-    Kind("ppmi-svd", 3, "recommenders.cooccurrence:Cooccurrence", "item vectors from PPMI and SVD"),
-    Kind("co-likes", 4, "recommenders.colikes:CoLikes", "item vectors whose products are counts of common likes"),
-    Kind("item-knn", 5, "recommenders.neighbours:ItemNeighbours", "cosine between the people who like two items"),
-    Kind("als", 6, "recommenders.als:ALS", "matrix factors of implicit likes"),
-    Kind("ease", 7, "recommenders.ease:EASE", "a closed-form linear model between items"),
-    Kind("item2vec", 8, "recommenders.item2vec:Item2Vec", "skip-grams over the likes of a person"),
-    Kind("bpr", 9, "recommenders.bpr:BPR", "matrix factors that rank likes above the rest"),
+    _personal("ppmi-svd", 3, "item vectors from PPMI and SVD", vectors=True),
+    _personal("co-likes", 4, "item vectors whose products are counts of common likes", vectors=True),
+    _personal("item-knn", 5, "cosine between the people who like two items"),
+    _personal("als", 6, "matrix factors of implicit likes", vectors=True),
+    _personal("ease", 7, "a closed-form linear model between items"),
+    _personal("item2vec", 8, "skip-grams over the likes of a person", vectors=True),
+    _personal("bpr", 9, "matrix factors that rank likes above the rest", vectors=True),
     Kind("mlp", 10, "recommenders.mlp:PairScorer", "a small network over pairs of person and item"),
     Kind(
         "two-tower",
@@ -69,6 +76,7 @@ LADDER = (
         "towers.two_tower:TwoTower",
         "a network for people and one for items, into one space",
         informed=True,
+        vectors=True,
     ),
     Kind(
         "with-trend",
@@ -79,6 +87,7 @@ LADDER = (
         joins=True,
     ),
 )
+DRAWN = tuple(kind.name for kind in LADDER if kind.vectors)
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in LADDER}
 
 

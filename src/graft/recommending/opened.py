@@ -20,7 +20,7 @@ from graft.recommenders.base import Histories, Recommender, histories_from, hist
 from graft.recommenders.top import top_k
 from graft.recommending import artefact
 from graft.recommending.diverse import diverse
-from graft.recommending.filters import allowed
+from graft.recommending.filters import Conditions
 from graft.recommending.loose import Titles
 from graft.recommending.models import rebuild
 
@@ -62,6 +62,7 @@ class _Way:
     mask: NDArray[np.bool_]
     exclude_seen: bool
     diversity: float
+    reasons: bool
 
 
 class OpenedRecommender:
@@ -110,12 +111,13 @@ class OpenedRecommender:
         where: str | None = None,
         exclude_seen: bool = True,
         diversity: float = 0.0,
+        reasons: bool = True,
     ) -> list[Recommendations]:
         """`k` items for each of `users` (ids) or of `histories` (ids or titles that a person likes); one of the two is given.
 
         `where` is a condition on the items' columns (id, title, category, text, date), `exclude_seen` leaves out what the person has already
-        liked or left, `diversity` in 0..1 is the weight of being unlike the answers above (MMR, Carbonell & Goldstein 1998). Someone unknown
-        gets what most people like, and the answer says so.
+        liked or left, `diversity` in 0..1 is the weight of being unlike the answers above (MMR, Carbonell & Goldstein 1998). Without `reasons` these
+        are "", which makes answers for many people faster. Someone unknown gets what most people like, and the answer says so.
 
         Raises UsageError for wrong arguments, DataError for histories of which no item is known, naming the nearest titles.
         """
@@ -128,7 +130,7 @@ class OpenedRecommender:
         mask = self._allowed(where)
         asked, notes = self._people(users) if users is not None else self._strangers(histories or ())
         seen = self._seen(users) if exclude_seen and users is not None else None
-        way = _Way(k, mask, exclude_seen, diversity)
+        way = _Way(k, mask, exclude_seen, diversity, reasons)
         return self._answers(asked, notes, seen, way)
 
     def title(self, code: int) -> str:
@@ -166,14 +168,7 @@ class OpenedRecommender:
     def _people(self, users: Sequence[str]) -> tuple[Histories, list[tuple[str, ...]]]:
         known = [self._user_codes.get(user) for user in users]
         codes = np.array([-1 if code is None else code for code in known], np.int32)
-        present = histories_of(self.interactions, codes.clip(0))
-        if (codes < 0).any():  # someone unknown has no likes
-            rows = np.repeat(codes >= 0, np.diff(present.matrix.indptr))
-            matrix = present.matrix.copy()
-            matrix.data = matrix.data * rows
-            matrix.eliminate_zeros()
-            times = None if present.times is None else present.times[rows]
-            present = Histories(matrix, times, codes, present.now)
+        present = self._everyone.of(codes)
         unknown = 'nobody called "{}" is known; this is what most people like'
         notes: list[tuple[str, ...]] = [
             () if code is not None else (unknown.format(user),) for user, code in zip(users, known, strict=True)
@@ -194,11 +189,9 @@ class OpenedRecommender:
 
     def _seen(self, users: Sequence[str]) -> list[NDArray[np.int32]]:
         """What each person has liked or left."""
-        rows = self.interactions
-        bounds = np.searchsorted(rows.user_N, np.arange(len(rows.users) + 1))
-        none = np.empty(0, np.int32)
+        items_N, bounds = self.interactions.item_N, self._starts
         codes = [self._user_codes.get(user) for user in users]
-        return [none if c is None else rows.item_N[bounds[c] : bounds[c + 1]] for c in codes]
+        return [items_N[:0] if c is None else items_N[bounds[c] : bounds[c + 1]] for c in codes]
 
     # ---- Answers ----
 
@@ -218,37 +211,41 @@ class OpenedRecommender:
                 chosen = diverse(items, scores, self._likeness, way.k, way.diversity)
                 items, scores = items[chosen], scores[chosen]
             history = people.matrix.indices[people.matrix.indptr[row] : people.matrix.indptr[row + 1]].tolist()
-            answers = self._told(items[: way.k], scores[: way.k], history)
+            answers = self._told(items[: way.k], scores[: way.k], history if way.reasons else None)
             asked = tuple(self.title(code) for code in history)
             out.append(Recommendations(answers, asked, self.name, (*note, *_short(answers, way.k))))
         return out
 
     def _told(
-        self, items: NDArray[np.int32], scores: NDArray[np.float32], history: Sequence[int]
+        self, items: NDArray[np.int32], scores: NDArray[np.float32], history: Sequence[int] | None
     ) -> tuple[Recommendation, ...]:
-        ids = self.interactions.items
+        """The answers, each with its reason for someone who likes `history`; None asks for no reasons."""
+        ids, kept = self.interactions.items, items >= 0
+        codes = items[kept].tolist()
+        reasons = [""] * len(codes) if history is None else self.reasons(codes, history)
         return tuple(
-            Recommendation(ids[code], self.catalogue.titles[code], float(score), self.reason(int(code), history))
-            for code, score in zip(items.tolist(), scores.tolist(), strict=True)
-            if code >= 0
+            Recommendation(ids[code], self.catalogue.titles[code], score, reason)
+            for code, score, reason in zip(codes, scores[kept].tolist(), reasons, strict=True)
         )
 
-    def reason(self, code: int, history: Sequence[int]) -> str:
-        """Why an item is shown to someone who likes `history`: the liked item that shares most of its people with it, else how many like it."""
-        fans = self._fans(code)
-        best, shared = None, 0
-        strength = 0.0
-        for other in history:
-            theirs = self._fans(other)
-            both = len(np.intersect1d(fans, theirs, assume_unique=True))
-            cosine = both / max(1.0, (len(fans) * len(theirs)) ** 0.5)
-            if both and cosine > strength:
-                best, shared, strength = other, both, cosine
-        if best is None:
-            return f"liked by {_people(len(fans))}" if len(fans) else "new: nobody has liked it yet"
-        if len(history) == 1:
-            return f"liked together by {_people(shared)}"
-        return f'liked together with "{self.title(best)}" by {_people(shared)}'
+    def reasons(self, codes: Sequence[int], history: Sequence[int]) -> list[str]:
+        """Why items are shown to someone who likes `history`: the liked item with the largest cosine between the people who like the two, else
+        how many people like it."""
+        if not len(codes):
+            return []
+        fans_C = self._fans[codes]
+        alone = [f"liked by {_people(n)}" if n else "new: nobody has liked it yet" for n in fans_C.tolist()]
+        if not len(history):
+            return alone
+        both_CH = np.asarray((self._who[:, codes].T @ self._who[:, history]).todense())
+        cosine_CH = both_CH / np.sqrt(np.maximum(fans_C[:, None] * self._fans[history], 1))
+        best_C = cosine_CH.argmax(axis=1)
+        shared_C = both_CH[np.arange(len(codes)), best_C].astype(int)
+        names = [f' with "{self.title(code)}"' if len(history) > 1 else "" for code in history]
+        return [
+            f"liked together{names[best]} by {_people(shared)}" if shared else otherwise
+            for best, shared, otherwise in zip(best_C.tolist(), shared_C.tolist(), alone, strict=True)
+        ]
 
     # ---- What is kept ----
 
@@ -256,33 +253,50 @@ class OpenedRecommender:
         """The code of an item by id or title, and otherwise the nearest ones."""
         if name in self._item_codes:
             return self._item_codes[name], []
+        if named := self._titles.exact.get(name.strip()):
+            return named[0], []
         found = self._titles.find(name, NEAREST)
         if found and found[0].score >= SURE:
             return found[0].place, []
         return None, [f.place for f in found]
 
     def _allowed(self, where: str | None) -> NDArray[np.bool_]:
-        return np.ones(len(self), bool) if where is None else allowed(where, self.interactions.items, self.catalogue)
+        return np.ones(len(self), bool) if where is None else self._conditions.allowed(where)
+
+    @cached_property
+    def _conditions(self) -> Conditions:
+        return Conditions(self.interactions.items, self.catalogue)
 
     @cached_property
     def _titles(self) -> Titles:
         return Titles([self.title(code) for code in range(len(self))])
 
     @cached_property
-    def _by_item(self) -> csc_matrix:
-        return self.interactions.matrix().tocsc()
+    def _who(self) -> csc_matrix:
+        """Who likes what (U, I): 1, whatever the strength."""
+        matrix = self.interactions.matrix().tocsc()
+        matrix.data[:] = 1
+        return matrix
+
+    @cached_property
+    def _fans(self) -> NDArray[np.int64]:
+        """How many people like each item."""
+        fans: NDArray[np.int64] = np.diff(self._who.indptr).astype(np.int64)
+        return fans
+
+    @cached_property
+    def _everyone(self) -> Histories:
+        return histories_of(self.interactions)
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        """Where each person's rows begin among the interactions."""
+        return np.searchsorted(self.interactions.user_N, np.arange(len(self.interactions.users) + 1))
 
     def _liked_together(self, code: int) -> NDArray[np.float32]:
         """Cosine (I,) between who likes an item and who likes each other one, drawn towards 0 where few do."""
-        likes = self._by_item.astype(bool).astype(np.float32)
-        both_I = np.asarray((likes.T @ likes[:, [code]]).todense(), np.float32).ravel()
-        count_I = np.diff(likes.indptr)
-        return np.asarray(both_I / (np.sqrt(count_I * float(count_I[code])) + SHRINK), np.float32)
-
-    def _fans(self, code: int) -> NDArray[np.int32]:
-        """Codes of those who like an item, ascending."""
-        by_item = self._by_item
-        return np.sort(by_item.indices[by_item.indptr[code] : by_item.indptr[code + 1]])
+        both_I = np.asarray((self._who.T @ self._who[:, [code]]).todense(), np.float32).ravel()
+        return np.asarray(both_I / (np.sqrt(self._fans * float(self._fans[code])) + SHRINK), np.float32)
 
     @cached_property
     def _unit_vectors(self) -> NDArray[np.float32] | None:
@@ -297,7 +311,7 @@ class OpenedRecommender:
         if self._unit_vectors is not None:
             some = self._unit_vectors[codes_C]
             return np.asarray(some @ some.T, np.float32)
-        some = self._by_item[:, codes_C].astype(bool).astype(np.float32)
+        some = self._who[:, codes_C]
         both = np.asarray((some.T @ some).todense(), np.float32)
         own = np.sqrt(np.maximum(both.diagonal(), 1))
         return np.asarray(both / own[:, None] / own[None], np.float32)

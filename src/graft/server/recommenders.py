@@ -96,5 +96,5 @@ def _item(opened: OpenedRecommender, id: str) -> dict[str, Any]:
         "item": opened.interactions.items[code],
         "title": opened.title(code),
         "categories": list(opened.catalogue.categories[code]),
-        "reason": opened.reason(code, ()),
+        "reason": opened.reasons([code], ())[0],
     }

@@ -154,8 +154,10 @@ class RecommenderRelease:
         opened.suggestions("ready", 1)
         if len(opened):
             first = opened.interactions.items[0]
-            opened.similar(first, 1)
+            opened.similar(first, 1, where="id IS NOT NULL")
             opened.recommend(histories=[[first]], k=1, diversity=0.5)
+        if opened.interactions.users:
+            opened.recommend([opened.interactions.users[0]], k=1)
         facts = {
             "version": version,
             "model": opened.name,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from graft.store.cache import CacheStats
 
 MEMOS = ("digests.json", "fidelity.json", "layers.json")
+UNFINISHED = re.compile(r"[0-9a-f]{32}")  # a training's key, or that of a comparison of recommenders
 CONVERTED = re.compile(r"[0-9a-f]{64}|converting-.+")  # a fingerprint, or what a stopped conversion left
 
 
@@ -76,6 +77,7 @@ def _others(vectors: Path) -> dict[str, list[Path]]:
     parts = {
         "converted encoders": graphs,
         "fetched data": list(_fetched(folder / "data")),
+        "work to go on with": [path for path in _entries(folder / "training") if UNFINISHED.fullmatch(path.name)],
         "measurements": [folder / name for name in MEMOS],
         "damaged vectors, set aside": [vectors.with_name(f"{vectors.name}.damaged")],
         "locks": locks,
@@ -120,7 +122,7 @@ def _remove(parts: Mapping[str, Sequence[Path]]) -> int:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-    for path in (*parts["fetched data"], *parts["converted encoders"]):
+    for path in (*parts["fetched data"], *parts["converted encoders"], *parts["work to go on with"]):
         for above in (path.parent, path.parent.parent):
             if above != settings.cache_dir():
                 with contextlib.suppress(OSError):  # something else is in it
