@@ -36,7 +36,7 @@ def fit(
         Literal["ndcg@10", "hr@10", "recall@100", "mrr"], "What settings and models are chosen by."
     ] = "ndcg@10",
     budget: Annotated[str, "Time for trying settings, shared equally among the models: 90s, 10m, 2h."] = "5m",
-    encoder: Annotated[str | None, "Encoder of the items' texts, for new items. Default: the bundled one."] = None,
+    encoder: Annotated[str | None, "Encoder of the items' texts or pictures, by which new items are placed. Default: the bundled ones."] = None,
     seed: Annotated[int, "Seed of every random draw."] = 0,
 ) -> RecommendResult:
     """Learn what people like from who liked what, measured against popularity and other honest baselines.
@@ -101,19 +101,26 @@ def for_(
 
 def like(
     model: Annotated[str | Path, "Folder that recommend fit wrote."],
-    title: Annotated[str, "Title or id of an item; it may be written loosely."],
+    title: Annotated[str | None, "Title or id of an item; it may be written loosely."] = None,
     *,
+    text: Annotated[str | None, "What a new item says, which is not in the catalogue: title, categories, description."] = None,
+    image: Annotated[Path | str | None, "Picture of a new item."] = None,
     where: Annotated[str | None, 'Condition on items, as in "date > 946684800".'] = None,
     top: Annotated[int, "How many."] = 10,
 ) -> Recommendations:
-    """Find the items most like one of them, by who likes them.
+    """Find the items most like one of them, by who likes them, or most like a new one, by its text or picture.
 
     Raises DataError for a title that is not found, naming the nearest, UsageError for flags that cannot work, MissingError or ModelError for
-    a model that cannot be opened.
+    a model or a picture that cannot be opened.
     """
     from graft.recommending.opened import open_recommender
 
-    return open_recommender(model).similar(title, top, where=where)
+    if sum(given is not None for given in (title, text, image)) != 1:
+        raise UsageError('Name an item, or say what a new one is like: a title, --text "..." or --image FILE, one of the three.')
+    opened = open_recommender(model)
+    if title is None:
+        return opened.similar_to_new(text=text, image=image, k=top, where=where)
+    return opened.similar(title, top, where=where)
 
 
 def _titles(history: Sequence[str], opened: OpenedRecommender) -> list[str]:
