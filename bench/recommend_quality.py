@@ -1,11 +1,11 @@
-"""How well every recommender of the ladder foretells likes, on MovieTweetings and ml-latest-small, tuned by the contest of `recommend fit`.
+"""How well every recommender of the ladder foretells likes, on MovieTweetings and ml-latest-small, tuned as `recommend fit` tunes them.
 
-    GRAFT_DATA=... python bench/recommend_quality.py [--parts mt-time ...] [--seconds 45]
+    GRAFT_DATA=... python bench/recommend_quality.py [--parts mt-time ...] [--seconds 25]
 
 A part is a set divided in one way: by time at 80 % of the rows (people and items known before that moment), by each person's last like, or by five
-moments one after another (`rolling`), as the 80 % cut of ml-latest-small leaves 27 people. Likes are ratings from 4 on (MovieTweetings: 8). Every model has
-the same seconds for trying its settings on a validation part; then it is fitted with the best of them for each seed. Models that draw nothing are
-fitted once. The whole catalogue is ranked, what was seen is left out, ties count as chance would have them.
+moments one after another (`rolling`), as the 80 % cut of ml-latest-small leaves 27 people. Likes are ratings from 4 on (MovieTweetings: 8). Every
+model has the same seconds of the processor for trying its settings on a validation part; then it is fitted with the best of them for each seed.
+Models that draw nothing are fitted once. The whole catalogue is ranked, what was seen is left out, ties count as chance would have them.
 
 Each finished model is kept in the cache at once, so a run that was stopped goes on; bench/results/recommend_quality.json is written after each.
 """
@@ -30,7 +30,8 @@ from graft.interactions.read import read_interactions
 from graft.interactions.reading import Reading
 from graft.metrics.rank import paired_interval, query_interval
 from graft.metrics.recommend import Ranked
-from graft.recommending.contest import Entry, Exam, Rules, choose, contest, fitted
+from graft.recommenders.trend import WITHIN
+from graft.recommending.contest import Entry, Exam, Rules, choose, fitted
 from graft.recommending.models import KINDS, LADDER, Kind
 from graft.towers.known import Known
 
@@ -77,7 +78,7 @@ class Part:
         if (self.folder / f"{kind.name}.npz").is_file():
             return
         started = time.process_time()
-        entry = self.joined(kind) if kind.joins else contest((kind,), self.rehearsal, self.exam, self.rules(0)).chosen
+        entry = self.tuned(kind)
         tuning = time.process_time() - started
         found: dict[str, Any] = {}
         seconds = []
@@ -98,22 +99,22 @@ class Part:
         found["validation"] = entry.validation.each[CHOSEN_BY]
         np.savez(self.folder / f"{kind.name}.npz", facts=np.array(json.dumps(facts, default=asdict)), **found)
 
-    def joined(self, kind: Kind) -> Entry:
-        """What the contest does for a model that wraps the best of the others, from what was kept of these."""
-        from graft.recommenders.trend import WITHIN
-
-        others = [entry for entry in self.entries() if entry.kind.name in WITHIN]
-        inner = max(others, key=lambda e: float(means(e)))
-        best = Entry(kind)
-        started = time.perf_counter()
-        for number, chosen in enumerate(kind.grid()):
-            if number and (time.perf_counter() - started) * (number + 1) / number > self.seconds:
+    def tuned(self, kind: Kind) -> Entry:
+        """What the contest does, by the processor's seconds, which other work on the machine does not shorten: the settings of the model's grid in turn
+        until the next would take too long. A model that wraps another takes the best of those that were kept."""
+        grid = kind.grid()
+        if kind.joins:
+            inner = max((entry for entry in self.entries() if entry.kind.name in WITHIN), key=mean_of)
+            grid = [{**s, "model": inner.kind.name, "given": inner.settings} for s in grid]
+        best = Entry(kind, known=len(grid))
+        started = time.process_time()
+        for number, chosen in enumerate(grid):
+            if number and (time.process_time() - started) * (number + 1) / number > self.seconds:
                 break
-            given = {**chosen, "model": inner.kind.name, "given": inner.settings}
-            found = self.rehearsal.take(kind.fit(self.rehearsal.cut.train, given, 0, self.known))
-            best.tried, best.known = number + 1, len(kind.grid())
-            if best.validation is None or found.each[CHOSEN_BY].mean() > means(best):
-                best.validation, best.settings = found, given
+            found = self.rehearsal.take(kind.fit(self.rehearsal.cut.train, chosen, 0, self.known))
+            best.tried = number + 1
+            if best.validation is None or found.each[CHOSEN_BY].mean() > mean_of(best):
+                best.validation, best.settings = found, chosen
         return best
 
     def entries(self) -> list[Entry]:
@@ -137,7 +138,7 @@ class Part:
         return found
 
 
-def means(entry: Entry) -> float:
+def mean_of(entry: Entry) -> float:
     assert entry.validation is not None
     return float(entry.validation.each[CHOSEN_BY].mean())
 
@@ -204,7 +205,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--models", nargs="+", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--seconds", type=float, default=45, help="for trying the settings of one model")
+    parser.add_argument(
+        "--seconds", type=float, default=25, help="of the processor, for trying the settings of one model"
+    )
     given = parser.parse_args()
     found = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {"parts": {}}
     for name in given.parts:
@@ -213,7 +216,8 @@ def main() -> None:
         cuts = cuts_of(reading, how)
         keeper = settings.cache_dir() / "bench" / "recommend_quality"
         parts = [
-            Part(keeper / f"{name}-{i}", cut, known_of(reading), given.seconds / len(cuts)) for i, cut in enumerate(cuts)
+            Part(keeper / f"{name}-{i}", cut, known_of(reading), given.seconds / len(cuts))
+            for i, cut in enumerate(cuts)
         ]
         for kind in (KINDS[model] for model in given.models):
             for part in parts:

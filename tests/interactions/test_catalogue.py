@@ -54,7 +54,7 @@ def test_everything_an_items_table_can_tell(likes: Path, tmp_path: Path) -> None
         ("item c", "picture: no such file"),
         ("item c", "date: it cannot be read"),
     }
-    assert reading.columns["items title"] == "name"
+    assert reading.columns["items title"] == "name (guessed)"
     assert "items: 3 of 3 ids of the interactions are in items.csv, which has 4" in reading.notes
 
 

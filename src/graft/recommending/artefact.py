@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from graft.errors import MissingError, ModelError
 from graft.interactions.likes import Catalogue, Interactions
-from graft.recommending import content
+from graft.recommending.content import OWN as PLACING
 from graft.recommending.content import Placing
 from graft.store.files import write_bytes, write_json
 
@@ -110,7 +110,7 @@ def read(path: str | Path) -> Saved:
         placing = Placing.rebuilt(tree["placing"], arrays) if "placing" in tree else None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder} holds no recommender that this Graft can read: {error!r}.") from error
-    kept = {name: array for name, array in arrays.items() if not name.startswith((OWN, content.OWN))}
+    kept = {name: array for name, array in arrays.items() if not name.startswith((OWN, PLACING))}
     return Saved(tree["model"], tree["settings"], kept, rows, catalogue, tree["about"], placing)
 
 

@@ -200,7 +200,10 @@ def new_items(
         net = model if towers is entry else fitted(towers, held.train, rules)
         own = lambda _, users: net.scores(histories_of(held.train, users))[:, held.items_M]
         out.append(_cold("new items: two-tower, by what it is told of items", judge(held, own, seed=rules.seed)))
-    return (*out, Cold(what="new items: by chance, as by popularity", n=by_map.people, metrics={"hr@10": by_map.chance}))
+    return (
+        *out,
+        Cold(what="new items: by chance, as by popularity", n=by_map.people, metrics={"hr@10": by_map.chance}),
+    )
 
 
 def helps(cold: Cold) -> bool:

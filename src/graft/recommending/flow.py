@@ -277,7 +277,9 @@ def _with_vectors(found: Contest, model: Recommender) -> Entry | None:
     if model.item_vectors() is not None:
         return found.chosen
     measured = [e for e in found.entries if e.validation and e.kind.name in DRAWN]
-    return max(measured, key=lambda e: float(e.validation.each["ndcg@10"].mean()) if e.validation else 0.0, default=None)
+    return max(
+        measured, key=lambda e: float(e.validation.each["ndcg@10"].mean()) if e.validation else 0.0, default=None
+    )
 
 
 def _measured(found: Contest, name: str) -> Entry | None:
