@@ -152,7 +152,8 @@ def _read(
         f"{what}: {joined:,} of {len(met):,} ids of the interactions are in {path.name}, which has {len(row_of):,}"
     ]
     shown = {
-        f"{what} {role}": told_column(table, place, role in named or role not in names) for role, place in {"id": key, **places}.items()
+        f"{what} {role}": told_column(table, place, role in named or role not in names)
+        for role, place in {"id": key, **places}.items()
     }
     return Beside(tuple(row_of), cells, shown, faults, notes, os.path.realpath(path.parent))
 

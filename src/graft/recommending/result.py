@@ -80,8 +80,8 @@ class Shown:
 class Cold:
     """How well newcomers are served: people of whom only some likes are known, or items known by their content alone; beside popularity.
 
-    Of items `metrics` rank those that were held out alone, `gain` is the paired difference in HR@10 to chance, and `way` what a map was learned from (text,
-    image; "" for what is there to compare).
+    Of items `metrics` rank those that were held out alone, `gain` is the paired difference in HR@10 to chance, `shuffled` the best HR@10 of 39 tries in which
+    the content of one item is told of another, and `way` what a map was learned from (text, image; "" for what is there to compare).
     """
 
     what: str
@@ -90,6 +90,7 @@ class Cold:
     reason: str = ""
     gain: Interval | None = None
     way: str = ""
+    shuffled: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
