@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ class Placing:
                 f"fitted with has too few of these."
             )
         known = self.ways[way]
-        encoder = open_encoder(known.encoder, modality=way)
+        encoder = _kept_open(known.encoder, way)
         if encoder.info.fingerprint != known.fingerprint:
             raise ModelError(
                 f"The encoder {known.encoder} is not the one this recommender was fitted with. Fit again to use it."
@@ -116,8 +117,7 @@ class Placing:
             raise UsageError("The text of the new item is empty.")
         if isinstance(content, ImageSource) and not content.path.is_file():
             raise MissingError(f"There is no picture at {str(content.path)!r}.")
-        with VectorCache.open() as cache:
-            done = encode([content], encoder, cache=cache)
+        done = encode([content], encoder, remember=False)
         if done.faults:
             raise DataError(f"{done.faults[0].where}: {done.faults[0].problem}")
         near_I = unit(self.vectors_ID) @ unit(known.map.vectors(done.vectors))[0]
@@ -254,6 +254,12 @@ def _cold(what: str, found: NewItems, shuffled: float) -> Cold:
         what=what, n=found.people, metrics={"hr@10": found.hit_rate}, reason=reason, gain=gain, shuffled=shuffled
     )
     return cold if helps(cold) else replace(cold, reason=f"{reason}: no help beyond doubt")
+
+
+@lru_cache(maxsize=4)
+def _kept_open(reference: str, way: str) -> Encoder:
+    """The encoder by which new items are asked about: a server asks many times."""
+    return open_encoder(reference, modality=way)
 
 
 def _encoder(reference: str | None, way: str) -> Encoder:
