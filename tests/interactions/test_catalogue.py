@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.errors import DataError, MissingError
+from graft.errors import DataError, MissingError, UsageError
+from graft.interactions.columns import Columns
 from graft.interactions.read import read_interactions
 
 LIKES = "user,item\nu1,007\nu1,b\nu2,b\nu10,c\n"
@@ -54,7 +55,7 @@ def test_everything_an_items_table_can_tell(likes: Path, tmp_path: Path) -> None
         ("item c", "picture: no such file"),
         ("item c", "date: it cannot be read"),
     }
-    assert reading.columns["items title"] == "name"
+    assert reading.columns["items title"] == "name (guessed)"
     assert "items: 3 of 3 ids of the interactions are in items.csv, which has 4" in reading.notes
 
 
@@ -96,7 +97,7 @@ def test_the_column_of_ids_is_the_one_that_joins(likes: Path, tmp_path: Path) ->
     items = tmp_path / "items.csv"
     items.write_text("id,code,title\n1,007,Bond\n2,b,Zed\n3,c,Sea\n")
     reading = read_interactions(likes, items=items)
-    assert reading.columns["items id"] == "code"
+    assert reading.columns["items id"] == "code (guessed)"
     assert reading.catalogue.titles == ("Bond", "Zed", "Sea")
 
 
@@ -137,3 +138,47 @@ def test_names_and_addresses_are_no_features(likes: Path, tmp_path: Path) -> Non
     assert reading.people is not None
     assert not reading.people.words
     assert "users: column 'name' is left out: it holds too many different words" in reading.notes
+
+
+def test_columns_that_are_named(likes: Path, tmp_path: Path) -> None:
+    """Names as given or by number; a column named "none" is not used; what is not named is guessed; people's features are those named."""
+    items, people = tmp_path / "items.csv", tmp_path / "people.csv"
+    items.write_text("nr,Titel,Sorte,Inhalt,genre\n007,Bond,Spy,A man.,x\nb,Zed,Sea|Spy,Clocks.,y\nc,Sea,Sea,,z\n")
+    people.write_text("wer,Alter,Stadt\nu1,30,Bern\nu2,40,Bonn\nu10,50,Bern\n")
+    columns = Columns(
+        items={"id": "nr", "title": "titel", "text": "3", "categories": "none"}, users={"id": "wer", "age": "Alter"}
+    )
+    reading = read_interactions(likes, columns=columns, items=items, users=people)
+    assert reading.catalogue.titles == ("Bond", "Zed", "Sea")
+    assert reading.catalogue.texts == ("A man.", "Clocks.", "")
+    assert reading.catalogue.categories == ((), (), ())
+    told = {role: name for role, name in reading.columns.items() if role.split()[0] in ("items", "users")}
+    assert told == {
+        "items id": "nr", "items title": "Titel", "items text": "Inhalt", "users id": "wer", "users age": "Alter",
+    }  # fmt: skip
+    assert reading.people is not None and list(reading.people.numbers) == ["age"] and not reading.people.words
+    named = Columns(items={"categories": "Sorte"})
+    assert read_interactions(likes, columns=named, items=items).catalogue.categories == (
+        ("Spy",),
+        ("Sea", "Spy"),
+        ("Sea",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"titel": "name"}, "--items-columns 'titel' is not known. Did you mean 'title'?"),
+        ({"title": "nmae", "text": "plto"}, "--items-columns title= 'nmae' .*'name'.*text= 'plto' .*'plot'"),
+        ({"title": "name", "text": "name"}, "--items-columns title= and --items-columns text= both name 'name'"),
+        ({"id": "none"}, "--items-columns id= 'none'"),
+        ({"title": "id", "text": "name", "picture": "plot"}, "none is left for the ids"),
+    ],
+)
+def test_columns_that_cannot_be(likes: Path, tmp_path: Path, given: dict[str, str], words: str) -> None:
+    items = tmp_path / "items.csv"
+    items.write_text("id,name,plot\n007,Bond,x\nb,Zed,y\n")
+    with pytest.raises(UsageError, match=words):
+        read_interactions(likes, columns=Columns(items=given), items=items)
+    with pytest.raises(UsageError, match=r"--users-columns names columns .* none is given"):
+        read_interactions(likes, columns=Columns(users={"id": "x"}))

@@ -207,7 +207,9 @@ def test_bad_questions(client: httpx.Client, tree: Any, words: str) -> None:
 
 def test_bad_items_and_titles(client: httpx.Client) -> None:
     assert "Nearest" in refused(client.post(f"{ROOT}/similar", json={"item": "zzz exor qqq yyy"}), 400)
-    refused(client.post(f"{ROOT}/similar", json={}), 400)
+    assert "text" in refused(client.post(f"{ROOT}/similar", json={}), 400)
+    refused(client.post(f"{ROOT}/similar", json={"item": "f00", "text": "a film"}), 400)
+    assert "by their likes alone" in refused(client.post(f"{ROOT}/similar", json={"text": "a film"}), 400)
     refused(client.post(f"{ROOT}/similar", json={"item": "f00", "k": 1001}), 400)
     refused(client.post(f"{ROOT}/similar", content=b'{"item": "\\ud800"}'), 400)
     refused(client.get(f"{ROOT}/titles"), 400)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from graft.data.columns import IMAGE_NAMES, is_missing, read_image
 from graft.data.images import SUFFIXES, suffix
 from graft.data.tables import Table
-from graft.errors import DataError
-from graft.interactions.columns import NAMES, header_test, is_number, plain, share
+from graft.errors import DataError, UsageError, unknown
+from graft.interactions.columns import NAMES, header_test, is_number, named_places, plain, share, told_column
 from graft.interactions.files import as_word, open_log
 from graft.interactions.likes import Catalogue, People
 from graft.interactions.times import Moments
@@ -59,17 +59,22 @@ class Beside:
     folder: str
 
 
-def read_items(path: Path, met: Collection[str]) -> Beside:
-    """A table of items. `met`: the ids of the interactions. Rows without an id or with one that came before are faults and left out.
+def read_items(path: Path, met: Collection[str], named: Mapping[str, str] | None = None) -> Beside:
+    """A table of items. `met`: the ids of the interactions; `named`: role to column, as in `columns.Columns`, the others are guessed. Rows without an
+    id or with one that came before are faults and left out.
 
-    Raises MissingError without the file, DataError where no column holds ids that were met.
+    Raises MissingError without the file, DataError where no column holds ids that were met, UsageError for roles there are not and for columns that the
+    table does not have.
     """
-    return _read(path, met, "items", ITEM_NAMES, _item_columns)
+    named = named or {}
+    if wrong := [role for role in named if role not in ITEM_NAMES]:
+        raise UsageError(unknown("The role in --items-columns", wrong[0], ITEM_NAMES))
+    return _read(path, met, "items", ITEM_NAMES, _item_columns, named)
 
 
-def read_people(path: Path, met: Collection[str]) -> Beside:
-    """A table of people; every column but that of the ids is a feature. Raises as `read_items`."""
-    return _read(path, met, "users", USER_NAMES, _feature_columns)
+def read_people(path: Path, met: Collection[str], named: Mapping[str, str] | None = None) -> Beside:
+    """A table of people; every column but that of the ids is a feature, unless `named` names features: then these alone. Raises as `read_items`."""
+    return _read(path, met, "users", USER_NAMES, _feature_columns, named or {})
 
 
 def catalogue_of(beside: Beside | None, items: Sequence[str]) -> tuple[Catalogue, list[Fault]]:
@@ -121,11 +126,13 @@ def _read(
     met: Collection[str],
     what: str,
     names: dict[str, tuple[str, ...]],
-    columns_of: Callable[[Table, int], dict[str, int]],
+    columns_of: Callable[[Table, int, Mapping[str, int], Collection[str]], dict[str, int]],
+    named: Mapping[str, str],
 ) -> Beside:
-    table = open_log(path, header_test((), names))
-    key = _id_column(table, frozenset(met), names["id"])
-    places = columns_of(table, key)
+    table = open_log(path, header_test(tuple(named.values()), names))
+    given, refused = named_places(table, named, ("id",), f"--{what}-columns {{}}=")
+    key = given.pop("id") if "id" in given else _id_column(table, frozenset(met), names["id"], given.values())
+    places = columns_of(table, key, given, refused)
     faults: list[Fault] = []
     row_of: dict[str, int] = {}
     held: list[Sequence[Any]] = []
@@ -145,21 +152,23 @@ def _read(
         f"{what}: {joined:,} of {len(met):,} ids of the interactions are in {path.name}, which has {len(row_of):,}"
     ]
     shown = {
-        f"{what} {role}": table.names[place] if table.header else f"column {place}"
+        f"{what} {role}": told_column(table, place, role in named or role not in names)
         for role, place in {"id": key, **places}.items()
     }
     return Beside(tuple(row_of), cells, shown, faults, notes, os.path.realpath(path.parent))
 
 
-def _id_column(table: Table, met: frozenset[str], names: tuple[str, ...]) -> int:
-    """The column that shares most of its first cells with the ids that were met; by name where none shares any."""
+def _id_column(table: Table, met: frozenset[str], names: tuple[str, ...], taken: Collection[int]) -> int:
+    """The column, not one of those taken, that shares most of its first cells with the ids that were met; by name where none shares any."""
 
     def shared(place: int) -> int:
         return len({as_word(row[place]) for row in table.sample[:_SHARED]} & met)
 
-    count = len(table.names)
-    known = [i for i in range(count) if plain(table.names[i]) in names]
-    places = sorted(range(count), key=lambda i: (-shared(i), i not in known, i))
+    free = [i for i in range(len(table.names)) if i not in taken]
+    if not free:
+        raise UsageError(f"{table.path}: every column is named for something else, and none is left for the ids.")
+    known = [i for i in free if plain(table.names[i]) in names]
+    places = sorted(free, key=lambda i: (-shared(i), i not in known, i))
     best = places[0]
     if shared(best) or not known:
         return best
@@ -174,10 +183,12 @@ def _nothing_joins(table: Table, key: int, what: str, met: Collection[str], ther
     )
 
 
-def _item_columns(table: Table, key: int) -> dict[str, int]:
-    places: dict[str, int] = {}
-    free = [i for i in range(len(table.names)) if i != key]
+def _item_columns(table: Table, key: int, given: Mapping[str, int], refused: Collection[str]) -> dict[str, int]:
+    places = dict(given)
+    free = [i for i in range(len(table.names)) if i != key and i not in given.values()]
     for role, names in ITEM_NAMES.items():
+        if role in given or role in refused:
+            continue
         known = [i for i in free if plain(table.names[i]) in names] if role != "id" else []
         if role == "picture":
             known = [i for i in known if share(_known(table, i), _is_picture) > 0.5]
@@ -187,15 +198,15 @@ def _item_columns(table: Table, key: int) -> dict[str, int]:
     if not table.header:  # id::title::A|B|C and the like
         words = [i for i in free if share(_known(table, i), lambda cell: not is_number(cell)) > 0.5]
         listed = [i for i in words if share(_known(table, i), lambda cell: "|" in str(cell)) > 0.1]
-        if listed:
-            places["categories"] = listed[0]
-        if titles := [i for i in words if i not in listed]:
-            places["title"] = titles[0]
+        titles = [i for i in words if i not in listed]
+        for role, found in (("categories", listed), ("title", titles)):
+            if found and role not in given and role not in refused:
+                places[role] = found[0]
     return places
 
 
-def _feature_columns(table: Table, key: int) -> dict[str, int]:
-    return {name: i for i, name in enumerate(table.names) if i != key}
+def _feature_columns(table: Table, key: int, given: Mapping[str, int], refused: Collection[str]) -> dict[str, int]:
+    return dict(given) or {name: i for i, name in enumerate(table.names) if i != key and name not in refused}
 
 
 def _known(table: Table, place: int) -> list[Any]:

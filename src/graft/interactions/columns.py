@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -54,17 +54,22 @@ _LARGEST = 100  # ratings in a column without a name go up to here
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns as the user named them: a name, a 0-based position, "none" for no such column, or None to have it guessed."""
+    """Columns as the user named them: a name, a 0-based position, "none" for no such column, or None to have it guessed.
+
+    `items`, `users`: role to column of the tables beside: id, title, categories, text, picture, date; of people id, and features by any name.
+    """
 
     user: str | None = None
     item: str | None = None
     rating: str | None = None
     event: str | None = None
     time: str | None = None
+    items: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, str] = field(default_factory=dict)
 
     def named(self) -> dict[str, str]:
         """Role to column, of the roles that were named."""
-        return {role: name for role, name in vars(self).items() if name is not None}
+        return {role: name for role, name in vars(self).items() if isinstance(name, str)}
 
 
 def plain(name: str) -> str:
@@ -124,7 +129,7 @@ def find_columns(table: Table, wanted: Columns) -> tuple[dict[str, int], dict[st
 
     Raises UsageError for names the table does not have and for a column in two roles, DataError when no column can be the person or the item.
     """
-    places, refused = _named(table, wanted)
+    places, refused = named_places(table, wanted.named(), REQUIRED, "--{}")
     columns = [[row[i] for row in table.sample if not is_missing(row[i])] for i in range(len(table.names))]
 
     def free() -> list[int]:
@@ -146,20 +151,26 @@ def find_columns(table: Table, wanted: Columns) -> tuple[dict[str, int], dict[st
             f"Columns: {', '.join(table.names)}."
         )
     _guess_rest(table, columns, places, refused)
-    told = {role: _told(table, place, role in wanted.named()) for role, place in places.items()}
+    told = {role: told_column(table, place, role in wanted.named()) for role, place in places.items()}
     return places, told
 
 
-def _named(table: Table, wanted: Columns) -> tuple[dict[str, int], set[str]]:
-    """Places of the named columns, and the roles that are to have none."""
+def named_places(
+    table: Table, named: Mapping[str, str], required: Collection[str], flag: str
+) -> tuple[dict[str, int], set[str]]:
+    """Places of the columns named for roles (a name, a 0-based position, or "none"), and the roles that are to have none.
+
+    `required` roles cannot be without; `flag` is how a role is named on the command line, with {} for it. Raises UsageError telling of all names the table
+    does not have and of columns in two roles.
+    """
     places: dict[str, int] = {}
     refused: set[str] = set()
     problems = []
     lowered = [plain(name) for name in table.names]
-    for role, name in wanted.named().items():
+    for role, name in named.items():
         if name in table.names:
             places[role] = table.names.index(name)
-        elif name == NONE and role not in REQUIRED:
+        elif name == NONE and role not in required:
             refused.add(role)
         elif lowered.count(plain(name)) == 1:
             places[role] = lowered.index(plain(name))
@@ -167,11 +178,13 @@ def _named(table: Table, wanted: Columns) -> tuple[dict[str, int], set[str]]:
             places[role] = int(name)
         else:
             hint = "" if table.header else " (the table has no header, so columns go by number)"
-            problems.append(f"{table.path}: " + unknown(f"The column for --{role}{hint}", name, table.names))
+            problems.append(f"{table.path}: " + unknown(f"The column for {flag.format(role)}{hint}", name, table.names))
     for role, place in places.items():
         first = next(other for other, taken in places.items() if taken == place)
         if first != role:
-            problems.append(f"{table.path}: --{first} and --{role} both name {table.names[place]!r}.")
+            problems.append(
+                f"{table.path}: {flag.format(first)} and {flag.format(role)} both name {table.names[place]!r}."
+            )
     if problems:
         raise UsageError(" ".join(problems))
     return places, refused
@@ -204,7 +217,8 @@ def _guess_rest(table: Table, columns: list[list[Any]], places: dict[str, int], 
             places["event"] = i
 
 
-def _told(table: Table, place: int, named: bool) -> str:
+def told_column(table: Table, place: int, named: bool) -> str:
+    """A column as it is shown: its name or number, "(guessed)" behind one that was not named."""
     name = table.names[place] if table.header else f"column {place}"
     return name if named else f"{name} (guessed)"
 

@@ -15,10 +15,11 @@ from graft import settings
 from graft.data.tables import Table
 from graft.errors import DataError, MissingError, UsageError, unknown
 from graft.interactions import streamrec
-from graft.interactions.catalogue import catalogue_of, people_of, read_items, read_people
+from graft.interactions.catalogue import Beside, catalogue_of, people_of, read_items, read_people
 from graft.interactions.columns import NAMES, Columns, find_columns, header_test, is_number
 from graft.interactions.files import open_log
 from graft.interactions.gather import SCALE_SHARE, Gathered, Rule, gather
+from graft.interactions.likes import Interactions
 from graft.interactions.reading import Reading
 
 NAMED = "data:"
@@ -65,7 +66,8 @@ def read_interactions(
     if name.startswith(NAMED):
         name = name.removeprefix(NAMED)
         if name.split(":")[0] == streamrec.NAME:
-            given = columns.named() or like is not None or events is not None or items is not None or users is not None
+            named = columns.named() or columns.items or columns.users
+            given = named or like is not None or events is not None or items is not None or users is not None
             if given:
                 raise UsageError(
                     f"data:{name} is generated with its columns, items and people: it takes none of those given."
@@ -77,10 +79,20 @@ def read_interactions(
     else:
         path = Path(source).expanduser()
         name = path.stem
+    for what, table_beside, named in (("items", items, columns.items), ("users", users, columns.users)):
+        if named and table_beside is None:
+            raise UsageError(
+                f"--{what}-columns names columns of a table of {what}, and none is given: name it with --{what}."
+            )
     table = open_log(path, header_test(tuple(columns.named().values()), NAMES))
     places, told = find_columns(table, columns)
     gathered, rule, guessed = _gather(table, places, like, events)
-    return _assemble(name, table, (gathered, rule, guessed), told, items, users)
+    met = gathered.interactions()
+    item_table = None if items is None else read_items(Path(items).expanduser(), met.items, columns.items)
+    user_table = None if users is None else read_people(Path(users).expanduser(), met.users, columns.users)
+    if item_table is not None:
+        met = gathered.interactions(item_table.ids)
+    return _assemble(name, table, (gathered, rule, guessed), told, met, (item_table, user_table))
 
 
 def _check(like: float | None, events: Mapping[str, float] | None) -> None:
@@ -156,15 +168,11 @@ def _assemble(
     table: Table,
     found: tuple[Gathered, Rule, bool],
     told: dict[str, str],
-    items: str | Path | None,
-    users: str | Path | None,
+    met: Interactions,
+    beside_tables: tuple[Beside | None, Beside | None],
 ) -> Reading:
     gathered, rule, guessed = found
-    met = gathered.interactions()
-    item_table = None if items is None else read_items(Path(items).expanduser(), met.items)
-    user_table = None if users is None else read_people(Path(users).expanduser(), met.users)
-    if item_table is not None:
-        met = gathered.interactions(item_table.ids)
+    item_table, user_table = beside_tables
     how = rule.told() + (f" (guessed: 80 % of the largest, {rule.largest:g})" if guessed else "")
     if not (met.weight_N > 0).any():
         raise DataError(f"{table.path}: of {gathered.rows:,} rows none is a like: {how}. Ratings go from {rule.smallest:g} to {rule.largest:g}."
@@ -181,7 +189,7 @@ def _assemble(
     catalogue, item_faults = catalogue_of(item_table, met.items)
     people = people_of(user_table, met.users)
     faults = list(gathered.faults)
-    for beside in (item_table, user_table):
+    for beside in beside_tables:
         if beside is not None:
             told |= beside.columns
             faults += beside.faults

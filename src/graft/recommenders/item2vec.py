@@ -72,7 +72,7 @@ class Item2Vec(FittedItems):
 
 def grid() -> list[Settings]:
     """Settings worth trying, cheap ones first."""
-    return [{"epochs": epochs, "length": length} for epochs in (10, 30) for length in (0.0, 0.5)]
+    return [{"epochs": epochs} for epochs in (10, 30)]
 
 
 class _Vectors:

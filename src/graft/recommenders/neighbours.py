@@ -80,9 +80,7 @@ class ItemNeighbours:
 def grid() -> list[Settings]:
     """Settings worth trying, cheap ones first."""
     return [
-        {"neighbours": neighbours, "shrink": shrink}
-        for neighbours in (20, 50, 100, 300)
-        for shrink in (0.0, 10.0, 50.0)
+        {"neighbours": neighbours, "shrink": shrink} for neighbours in (20, 100, 1000) for shrink in (0.0, 10.0, 50.0)
     ]
 
 

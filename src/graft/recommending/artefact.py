@@ -1,7 +1,8 @@
 """The folder that holds a recommender: `graft.json`, `model.safetensors`, and what is known of items and people, checked on reading.
 
     graft.json          what it is, what was measured, the hash of every other file
-    model.safetensors   the model's arrays, and the interactions it was fitted on, by which known people are served and reasons given
+    model.safetensors   the model's arrays, the interactions it was fitted on, by which known people are served and reasons given, and the maps that
+                        place new items by their content, where there are some
     items.parquet       ids, titles, categories, texts, dates
     people.json         ids of the people
 
@@ -24,6 +25,8 @@ from numpy.typing import NDArray
 
 from graft.errors import MissingError, ModelError
 from graft.interactions.likes import Catalogue, Interactions
+from graft.recommending.content import OWN as PLACING
+from graft.recommending.content import Placing
 from graft.store.files import write_bytes, write_json
 
 SCHEMA, KIND = 1, "recommender"
@@ -35,7 +38,8 @@ Tree = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """What the folder holds: the model's name, settings and arrays, the interactions, what is known of the items, and what was measured."""
+    """What the folder holds: the model's name, settings and arrays, the interactions, what is known of the items, and what was measured,
+    and by what new items are placed."""
 
     model: str
     settings: Mapping[str, Any]
@@ -43,6 +47,7 @@ class Saved:
     interactions: Interactions
     catalogue: Catalogue
     about: Mapping[str, Any]
+    placing: Placing | None = None
 
 
 def write(draft: Path, saved: Saved, card: str) -> None:
@@ -53,6 +58,7 @@ def write(draft: Path, saved: Saved, card: str) -> None:
     own: dict[str, NDArray[Any]] = {"user": rows.user_N, "item": rows.item_N, "weight": rows.weight_N}
     own |= {} if rows.time_N is None else {"time": rows.time_N}
     arrays = dict(saved.arrays) | {OWN + name: array for name, array in own.items()}
+    arrays |= {} if saved.placing is None else saved.placing.arrays()
     contents = {
         TENSORS: to_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()}),
         ITEMS: _items_bytes(rows.items, saved.catalogue),
@@ -65,6 +71,7 @@ def write(draft: Path, saved: Saved, card: str) -> None:
         "model": saved.model,
         "settings": dict(saved.settings),
         "about": dict(saved.about),
+        **({} if saved.placing is None else {"placing": saved.placing.facts()}),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
     for name, content in contents.items():
@@ -100,10 +107,11 @@ def read(path: str | Path) -> Saved:
         items, catalogue = _items(contents[ITEMS])
         users = tuple(json.loads(contents[PEOPLE].decode("utf-8", "surrogatepass")))
         rows = Interactions(users, items, own["user"], own["item"], own["weight"], own.get("time"))
-    except (SafetensorError, KeyError, ValueError) as error:
+        placing = Placing.rebuilt(tree["placing"], arrays) if "placing" in tree else None
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder} holds no recommender that this Graft can read: {error!r}.") from error
-    kept = {name: array for name, array in arrays.items() if not name.startswith(OWN)}
-    return Saved(tree["model"], tree["settings"], kept, rows, catalogue, tree["about"])
+    kept = {name: array for name, array in arrays.items() if not name.startswith((OWN, PLACING))}
+    return Saved(tree["model"], tree["settings"], kept, rows, catalogue, tree["about"], placing)
 
 
 def _folder(path: Path) -> Path:

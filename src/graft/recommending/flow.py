@@ -18,9 +18,9 @@ from graft.interactions.partition import Cut, at_random, by_time, leave_last_out
 from graft.interactions.reading import Reading
 from graft.recommenders.base import Recommender, histories_of
 from graft.recommenders.top import top_k
-from graft.recommending import artefact
+from graft.recommending import artefact, content
 from graft.recommending.cold import newcomers
-from graft.recommending.contest import Contest, Exam, Rules, contest, fitted, told
+from graft.recommending.contest import Contest, Entry, Exam, Rules, contest, fitted, told
 from graft.recommending.kept import Kept
 from graft.recommending.models import DRAWN, LADDER, Kind
 from graft.recommending.opened import OpenedRecommender, open_recommender
@@ -50,12 +50,14 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """The evidence, the chosen model fitted on all likes, and what was kept of the way there, until the folder is written."""
+    """The evidence, the chosen model fitted on all likes, by what new items are placed, and what was kept of the way there, until the folder
+    is written."""
 
     result: RecommendResult
     model: Recommender
     name: str
     reading: Reading
+    placing: content.Placing | None
     kept: Kept
 
 
@@ -83,6 +85,12 @@ def recommended(reading: Reading, request: Request) -> Made:
     clock.append(time.perf_counter())
     model = fitted(found.chosen, rows, rules)
     clock.append(time.perf_counter())
+    seen = _with_vectors(found, model)
+    vectors = model if seen is found.chosen else None if seen is None else fitted(seen, rows, rules)
+    contents = content.told(reading.catalogue, rows, request.encoder)
+    items = content.new_items(seen, _measured(found, "two-tower"), rows, contents, rules)
+    placing = content.placing(seen.kind.name, vectors, contents, items) if seen and vectors else None
+    clock.append(time.perf_counter())
     result = RecommendResult(
         name=reading.name,
         source=request.source,
@@ -92,15 +100,15 @@ def recommended(reading: Reading, request: Request) -> Made:
         models=told(found, exam, request.measure, request.seed),
         parts=_parts(cut, exam, rehearsal),
         data=_facts(reading, notes),
-        cold=cold,
+        cold=(*cold, *items),
         shown=shown,
-        map=item_map(_with_vectors(found, model, rows, rules), reading.catalogue, rows, request.seed),
+        map=item_map(vectors, reading.catalogue, rows, request.seed),
         faults=reading.faults,
-        seconds=dict(zip(("compare", "newcomers", "refit"), np.diff(clock).tolist(), strict=True)),
+        seconds=dict(zip(("compare", "new people", "refit", "new items"), np.diff(clock).tolist(), strict=True)),
         seed=request.seed,
         command=request.command,
     )
-    return Made(result, model, found.chosen.kind.name, reading, rules.kept)
+    return Made(result, model, found.chosen.kind.name, reading, placing, rules.kept)
 
 
 def publish(made: Made, folder: Path, environment: Mapping[str, str]) -> RecommendResult:
@@ -125,6 +133,7 @@ def publish(made: Made, folder: Path, environment: Mapping[str, str]) -> Recomme
             "measure": result.measure,
             "metrics": to_json(result.chosen_result.metrics),
         },
+        made.placing,
     )
     with new_folder(folder) as draft:
         (draft / "model").mkdir()
@@ -191,20 +200,21 @@ def _cut(rows: Interactions, request: Request) -> tuple[Cut, tuple[str, ...]]:
 def _known(reading: Reading, encoder: str | None) -> Known:
     """What the two towers are told: categories, dates, features of people, and the vectors of descriptions where there are any."""
     catalogue = reading.catalogue
-    content = None
+    content_IC = None
     if catalogue.texts is not None and any(catalogue.texts):
         from graft.encoders.open import open_encoder
         from graft.encoding import encode
         from graft.store.cache import VectorCache
 
         opened = open_encoder(encoder or "minilm", modality="text")
+        texts = content.described(catalogue)
         told = [code for code, text in enumerate(catalogue.texts) if text.strip()]
         with VectorCache.open() as cache:
-            done = encode([f"{catalogue.titles[c]} {catalogue.texts[c]}".strip() for c in told], opened, cache=cache)
-        content = np.zeros((len(catalogue.texts), done.vectors.shape[1]), np.float32)
-        content[np.array(told)[done.index]] = done.vectors
+            done = encode([texts[code] for code in told], opened, cache=cache)
+        content_IC = np.zeros((len(texts), done.vectors.shape[1]), np.float32)
+        content_IC[np.array(told)[done.index]] = done.vectors
     categories = catalogue.categories if any(catalogue.categories) else None
-    return Known(categories=categories, content_IC=content, date_I=catalogue.dates, people=reading.people)
+    return Known(categories=categories, content_IC=content_IC, date_I=catalogue.dates, people=reading.people)
 
 
 def _parts(cut: Cut, exam: Exam, rehearsal: Exam) -> Parts:
@@ -261,12 +271,16 @@ def _shown(model: Recommender, exam: Exam, catalogue: Catalogue, rows: Interacti
     return tuple(out)
 
 
-def _with_vectors(found: Contest, model: Recommender, rows: Interactions, rules: Rules) -> Recommender | None:
-    """A model whose item vectors can be drawn: the chosen one, else the best on the validation part that has some."""
+def _with_vectors(found: Contest, model: Recommender) -> Entry | None:
+    """The entry whose item vectors are drawn and new items placed by: the chosen one, else the best on the validation part that has some."""
     if model.item_vectors() is not None:
-        return model
-    measured = [(e.validation.each["ndcg@10"].mean(), e) for e in found.entries if e.validation and not e.kind.joins]
-    for _, entry in sorted(measured, key=lambda pair: -float(pair[0])):
-        if entry.kind.name in DRAWN:
-            return fitted(entry, rows, rules)
-    return None
+        return found.chosen
+    measured = [e for e in found.entries if e.validation and e.kind.name in DRAWN]
+    return max(
+        measured, key=lambda e: float(e.validation.each["ndcg@10"].mean()) if e.validation else 0.0, default=None
+    )
+
+
+def _measured(found: Contest, name: str) -> Entry | None:
+    """The entry of this name, where it was measured."""
+    return next((e for e in found.entries if e.kind.name == name and e.validation), None)

@@ -6,7 +6,7 @@ Legend: U users, I items, N interactions, B people of a batch, K answers, D dims
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graft.data.dataset import ImageSource
 from graft.errors import DataError, UsageError
 from graft.interactions.likes import Catalogue, Interactions
 from graft.recommenders.base import Histories, Recommender, histories_from, histories_of
 from graft.recommenders.top import top_k
 from graft.recommending import artefact
+from graft.recommending.content import WAYS
 from graft.recommending.diverse import diverse
 from graft.recommending.filters import Conditions
 from graft.recommending.loose import Titles
@@ -74,6 +76,7 @@ class OpenedRecommender:
         self.catalogue: Catalogue = saved.catalogue
         self.about = saved.about
         self.name = saved.model
+        self.placing = saved.placing
         self._user_codes = {user: code for code, user in enumerate(self.interactions.users)}
         self._item_codes = {item: code for code, item in enumerate(self.interactions.items)}
 
@@ -101,6 +104,37 @@ class OpenedRecommender:
         items_BK, scores_BK = _best(near_I, mask, k)
         answers = self._told(items_BK[0], scores_BK[0], [code])
         return Recommendations(answers, (self.title(code),), self.name, (*notes, *_short(answers, k)))
+
+    def similar_to_new(
+        self, *, text: str | None = None, image: str | Path | None = None, k: int = 10, where: str | None = None
+    ) -> Recommendations:
+        """The `k` known items that a new one, which is not in the catalogue, would be liked together with, by its `text` or its picture; one of the two.
+
+        Scores are cosines of where a map learned from the known items puts it. A note says where content was measured not to help. Raises
+        UsageError where the recommender was fitted without such content, or as `similar`; MissingError, DataError or ModelError for a picture or an
+        encoder that cannot be used.
+        """
+        if (text is None) == (image is None):
+            raise UsageError("Give either the text of the new item or its picture, one of the two.")
+        if self.placing is None:
+            raise UsageError(
+                "This recommender knows items by their likes alone. Fit it with --items, a table of titles, categories, texts or pictures, to "
+                "place new ones."
+            )
+        mask = self._allowed(where)
+        way = "image" if text is None else "text"
+        near_I = self.placing.likeness(way, ImageSource(Path(image).expanduser()) if image is not None else text or "")
+        mask &= self.placing.vectors_ID.any(axis=1)
+        items_BK, scores_BK = _best(near_I, mask, k)
+        answers = tuple(
+            replace(one, reason=f"liked by the people its {WAYS[way]} points to: {one.reason}")
+            for one in self._told(items_BK[0], scores_BK[0], [])
+        )
+        known = self.placing.ways[way]
+        asked = str(image) if text is None else text
+        return Recommendations(
+            answers, (asked,), self.placing.model, (*(() if known.helps else (known.measured,)), *_short(answers, k))
+        )
 
     def recommend(
         self,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graft import results
+from graft.recommending.content import said
 from graft.recommending.models import KINDS
 from graft.recommending.result import MapPoint, ModelResult, RecommendResult, Shown
 from graft.reports.build import TEMPLATES, environment
@@ -141,6 +142,7 @@ class RecommendView:
     group_names: tuple[str, ...]
     activity: Activity | None
     cold: tuple[Newcomers, ...]
+    new_items: tuple[str, ...]
     examples: tuple[Example, ...]
     map: VectorMap | None
     commands: tuple[str, ...]
@@ -194,6 +196,7 @@ def recommend_view(result: RecommendResult) -> RecommendView:
             Newcomers(c.what, c.n, c.reason, tuple(known_interval(c.metrics.get(m)) for m in MEASURES))
             for c in result.cold[:MOST_COLD]
         ),
+        new_items=new_items(result),
         examples=tuple(_example(one) for one in result.shown[:MOST_SHOWN]),
         map=_map(result.map),
         commands=next_commands(result),
@@ -257,6 +260,13 @@ def on_test(result: RecommendResult) -> str:
     if _worse(chosen):
         return f"{said}: there it is worse."
     return f"{said}." if gain.low is not None and gain.low > 0 else f"{said}: there it cannot be told from chance."
+
+
+def new_items(result: RecommendResult) -> tuple[str, ...]:
+    """How well items are placed by their content, a sentence for each kind of content."""
+    return tuple(
+        said(c) for c in result.cold if c.way and known_interval(c.gain) and known_interval(c.metrics.get("hr@10"))
+    )
 
 
 def settings_told(settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -84,7 +84,12 @@ def _add_answers(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/v1/recommenders/{name}/similar", response_model=shapes.RecommendAnswer, summary="More like this")
     async def similar(name: Name, request: shapes.SimilarRequest) -> Response:
-        return await answer(name, lambda opened: opened.similar(request.item, request.k, where=request.where))
+        options: dict[str, Any] = {"k": request.k, "where": request.where}
+        if (item := request.item) is not None and request.text is None:
+            return await answer(name, lambda opened: opened.similar(item, **options))
+        if item is not None or request.text is None:
+            raise bad('Like what: either "item", or the "text" of a new one.')
+        return await answer(name, lambda opened: opened.similar_to_new(text=request.text, **options))
 
 
 def _item(opened: OpenedRecommender, id: str) -> dict[str, Any]:

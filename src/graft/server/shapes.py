@@ -71,9 +71,10 @@ class RecommendRequest(Request):
 
 
 class SimilarRequest(Request):
-    """One item, by id or by a title that may be written loosely."""
+    """One item, by id or by a title that may be written loosely, or the text of one that is not in the catalogue: one of the two."""
 
-    item: Text
+    item: Text | None = None
+    text: Text | None = None
     k: K = 10
     where: Where | None = Field(None, description="Only items for which this holds.")
 

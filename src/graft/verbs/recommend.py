@@ -20,6 +20,13 @@ def fit(
     out: Annotated[Path | str | None, "Folder to write, which must not exist. Default: graft-out/NAME."] = None,
     items: Annotated[str | Path | None, "Table of items: id, title, categories, text, picture, date."] = None,
     users: Annotated[str | Path | None, "Table of people: id and features."] = None,
+    items_columns: Annotated[
+        str | None,
+        "Columns of --items, others guessed: id=Key,title=Name,categories=Genre,text=Plot,picture=File,date=Year.",
+    ] = None,
+    users_columns: Annotated[
+        str | None, "Columns of --users: id=Key,age=Age; features not named are then left out."
+    ] = None,
     user: Annotated[str | None, "Column of people; guessed when left out."] = None,
     item: Annotated[str | None, "Column of items; guessed when left out."] = None,
     rating: Annotated[str | None, "Column of ratings; guessed when left out."] = None,
@@ -36,7 +43,9 @@ def fit(
         Literal["ndcg@10", "hr@10", "recall@100", "mrr"], "What settings and models are chosen by."
     ] = "ndcg@10",
     budget: Annotated[str, "Time for trying settings, shared equally among the models: 90s, 10m, 2h."] = "5m",
-    encoder: Annotated[str | None, "Encoder of the items' texts, for new items. Default: the bundled one."] = None,
+    encoder: Annotated[
+        str | None, "Encoder of the items' texts or pictures, by which new items are placed. Default: the bundled ones."
+    ] = None,
     seed: Annotated[int, "Seed of every random draw."] = 0,
 ) -> RecommendResult:
     """Learn what people like from who liked what, measured against popularity and other honest baselines.
@@ -54,12 +63,18 @@ def fit(
     from graft.recommending.flow import Request, publish, recommended
     from graft.recommending.models import kinds_named
 
-    weights, wanted, seconds = at_once(lambda: _weights(events), lambda: kinds_named(models), lambda: duration(budget))
+    weights, wanted, seconds, of_items, of_users = at_once(
+        lambda: _weights(events),
+        lambda: kinds_named(models),
+        lambda: duration(budget),
+        lambda: _roles("--items-columns", items_columns),
+        lambda: _roles("--users-columns", users_columns),
+    )
     if out is not None:
         free_folder(Path(out), "")
     reading = read_interactions(
         interactions,
-        columns=Columns(user=user, item=item, rating=rating, event=event, time=time),
+        columns=Columns(user=user, item=item, rating=rating, event=event, time=time, items=of_items, users=of_users),
         like=like,
         events=weights,
         items=items,
@@ -101,19 +116,30 @@ def for_(
 
 def like(
     model: Annotated[str | Path, "Folder that recommend fit wrote."],
-    title: Annotated[str, "Title or id of an item; it may be written loosely."],
+    title: Annotated[str | None, "Title or id of an item; it may be written loosely."] = None,
     *,
+    text: Annotated[
+        str | None, "What a new item says, which is not in the catalogue: title, categories, description."
+    ] = None,
+    image: Annotated[Path | str | None, "Picture of a new item."] = None,
     where: Annotated[str | None, 'Condition on items, as in "date > 946684800".'] = None,
     top: Annotated[int, "How many."] = 10,
 ) -> Recommendations:
-    """Find the items most like one of them, by who likes them.
+    """Find the items most like one of them, by who likes them, or most like a new one, by its text or picture.
 
     Raises DataError for a title that is not found, naming the nearest, UsageError for flags that cannot work, MissingError or ModelError for
-    a model that cannot be opened.
+    a model or a picture that cannot be opened.
     """
     from graft.recommending.opened import open_recommender
 
-    return open_recommender(model).similar(title, top, where=where)
+    if sum(given is not None for given in (title, text, image)) != 1:
+        raise UsageError(
+            'Name an item, or say what a new one is like: a title, --text "..." or --image FILE, one of the three.'
+        )
+    opened = open_recommender(model)
+    if title is None:
+        return opened.similar_to_new(text=text, image=image, k=top, where=where)
+    return opened.similar(title, top, where=where)
 
 
 def _titles(history: Sequence[str], opened: OpenedRecommender) -> list[str]:
@@ -125,6 +151,21 @@ def _titles(history: Sequence[str], opened: OpenedRecommender) -> list[str]:
         else:
             (parts,) = csv.reader([value], skipinitialspace=True)
             found += [part.strip() for part in parts if part.strip()]
+    return found
+
+
+def _roles(flag: str, columns: str | None) -> dict[str, str]:
+    """Role to column. Raises UsageError for what is not written role=column, and for a role named twice."""
+    found: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in (columns or "").split(","))):
+        role, sign, name = (word.strip() for word in part.partition("="))
+        if not sign or not role or not name:
+            raise UsageError(
+                f"{flag} {part!r}: it is written role=column, as in id=Key,title=Name; none for no such column."
+            )
+        if role in found:
+            raise UsageError(f"{flag} names two columns for {role}: {found[role]!r} and {name!r}.")
+        found[role] = name
     return found
 
 
