@@ -37,6 +37,7 @@ def fit(
     ] = "ndcg@10",
     budget: Annotated[str, "Time for trying settings, shared equally among the models: 90s, 10m, 2h."] = "5m",
     encoder: Annotated[str | None, "Encoder of the items' texts, for new items. Default: the bundled one."] = None,
+    tower: Annotated[str | None, "Settings of the two towers, as in temperature=0.2,random=0.5,left=0.5."] = None,
     seed: Annotated[int, "Seed of every random draw."] = 0,
 ) -> RecommendResult:
     """Learn what people like from who liked what, measured against popularity and other honest baselines.
@@ -52,9 +53,16 @@ def fit(
     from graft.interactions.columns import Columns
     from graft.interactions.read import read_interactions
     from graft.recommending.flow import Request, publish, recommended
-    from graft.recommending.models import kinds_named
+    from graft.recommending.models import kinds_named, with_tower
+    from graft.towers.training import read_tower
 
-    weights, wanted, seconds = at_once(lambda: _weights(events), lambda: kinds_named(models), lambda: duration(budget))
+    weights, wanted, given, seconds = at_once(
+        lambda: _weights(events),
+        lambda: kinds_named(models),
+        lambda: read_tower(tower or ""),
+        lambda: duration(budget),
+    )
+    wanted = with_tower(wanted, given)
     if out is not None:
         free_folder(Path(out), "")
     reading = read_interactions(
