@@ -214,7 +214,10 @@ def present(numbers: Numbers) -> Page:
         figures={
             "negatives.svg": line_chart(
                 "How often an item of a group is a negative",
-                Axis("items by popularity", {float(g): name for g, name in enumerate(negative["items"])}),
+                Axis(
+                    "items by popularity, a fifth of the likes each",
+                    {float(g): name for g, name in enumerate(negative["items"])},
+                ),
                 Axis("share of the negatives", percent=True),
                 lines,
             )

@@ -91,13 +91,23 @@ def present(numbers: Numbers) -> Page:
             for name, row in ways.items()
         ],
     )
-    shown = [ways[name]["hit_rate"] for name in ways]
-    ticks = {float(i): str(i + 1) for i in range(len(ways))}
+    kinds = {
+        "random": "random 100",
+        "category": "same category 100",
+        "left": "left 100",
+        "mix": "random 50, category 25, left 25",
+    }
+    lines = []
+    for name, prefix in (("softmax", ""), ("triplets", "triplets: ")):
+        there = [
+            (float(x), ways[prefix + way]["hit_rate"]) for x, way in enumerate(kinds.values()) if prefix + way in ways
+        ]
+        lines.append(Line(name, [(x, row["value"]) for x, row in there], [ends(row) for _, row in there]))
     figure = line_chart(
         "Hits by the negatives learned from",
-        Axis("way, in the order of the table", ticks),
+        Axis("negatives", {float(x): kind for x, kind in enumerate(kinds)}),
         Axis(f"HR@{K}", percent=True),
-        [Line(f"HR@{K}", [(float(i), row["value"]) for i, row in enumerate(shown)], [ends(row) for row in shown])],
+        lines,
     )
     return Page(
         answer=(

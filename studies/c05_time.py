@@ -175,7 +175,10 @@ def present(numbers: Numbers) -> Page:
         figures={
             f"age_{place + 1}.svg": line_chart(
                 f"Hits by the age of what was liked, {name}",
-                Axis("age of the item", {float(i): group for i, group in enumerate(row["by_age"])}),
+                Axis(
+                    "age of the item (likes asked for)",
+                    {float(i): f"{group} ({got['targets']:,})" for i, (group, got) in enumerate(row["by_age"].items())},
+                ),
                 Axis("HR@10", percent=True),
                 [
                     Line(
