@@ -21,7 +21,8 @@ from graft.towers.known import Known
 from graft.towers.sampling import Sampler, Shares
 from graft.towers.standing import DAY, Standing, calendar, count_features
 from graft.towers.towers import Given, How, Lesson, Sizes, TwoTowers, _Asked
-from graft.towers.two_tower import Training, TwoTower
+from graft.towers.training import Training
+from graft.towers.two_tower import TwoTower
 
 PEOPLE, ITEMS = 80, 30  # three groups of each
 

@@ -108,3 +108,52 @@ def test_tables_too_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], ro
         assert tree["parts"]["how"] == words and tree["chosen"] == "popularity"
     else:
         assert code == 3 and not out.exists(), tree
+
+
+def tables(folder: Path) -> tuple[str, ...]:
+    """Thirty people, each of whom has viewed eight of 23 items and left some of them, a day apart."""
+    views = [
+        (u, (u * 7 + i * i) % 23, ("view", "left")[(u + i) % 4 == 0], f"2024-01-{i + 1:02d}")
+        for u in range(30)
+        for i in range(8)
+    ]
+    (folder / "views.csv").write_text("\n".join(["user,item,event,time", *(",".join(map(str, row)) for row in views)]))
+    (folder / "items.csv").write_text(
+        "\n".join(["item,title,category", *(f"{i},Film {i},{'abc'[i % 3]}" for i in range(23))])
+    )
+    return str(folder / "views.csv"), "--items", str(folder / "items.csv")
+
+
+def test_two_towers_as_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = "dims=8,epochs=1,temperature=0.3,random=0.5,same_category=0.25,left=0.25,logq=off,calendar=on"
+    out = tmp_path / "out"
+    words = ("recommend", "fit", *tables(tmp_path), "--out", str(out), "--models", "two-tower", "--budget", "1s")
+    code, tree = run(capsys, *words, "--tower", told)
+    (towers,) = [model for model in tree["models"] if model["name"] == "two-tower"]
+    assert code == 0 and towers["status"] == "measured" and towers["settings_known"] == 1
+    assert towers["settings"] == {
+        "dims": 8,
+        "temperature": 0.3,
+        "epochs": 1,
+        "training": {
+            "negatives": {"random": 0.5, "in_batch": 0.0, "same_category": 0.25, "left": 0.25},
+            "logq": False,
+            "calendar": True,
+        },
+    }
+    assert "--tower" in tree["command"]
+    assert "same_category 0.25" in (out / "report.html").read_text()
+
+
+def test_two_towers_told_wrongly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    words = ("recommend", "fit", tables(tmp_path)[0], "--out", str(out), "--tower")
+    code, tree = run(capsys, *words, "temprature=1,dims=many", "--budget", "soon")
+    assert code == 2 and not out.exists()
+    for word in ("--tower", "Did you mean 'temperature'", "dims=many", "soon"):
+        assert word in tree["error"]["message"]
+    code, tree = run(capsys, *words, "epochs=1", "--models", "als")
+    assert code == 2 and "Add two-tower" in tree["error"]["message"]
+    code, tree = run(capsys, *words, "same_category=1,epochs=1", "--models", "two-tower")
+    (towers,) = [model for model in tree["models"] if model["name"] == "two-tower"]
+    assert code == 0 and towers["status"] == "skipped" and "no item has a category" in towers["reason"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from graft.towers.known import Known
 
 @dataclass(frozen=True)
 class Kind:
-    """A rung of the ladder. `home` is module:class below `graft`; `fixed` settings tell rungs of one class apart.
+    """A rung of the ladder. `home` is module:class below `graft`; `fixed` settings tell rungs of one class apart, or are the user's.
 
     `words` say what it is; `timed` says that it needs times; `joins` that it wraps the best of the others, `informed` that it is
     told what is known of items and people, `vectors` that its items have vectors by which they lie near each other.
@@ -43,10 +43,12 @@ class Kind:
     def grid(self) -> list[Settings]:
         """Settings worth trying, cheap ones first."""
         module = importlib.import_module(f"graft.{self.home.partition(':')[0]}")
-        settings: list[Settings] = module.grid()
-        if "days" in self.fixed:
-            return [dict(self.fixed)]
-        return [s for s in settings if not (self.timed and s.get("days", 0) is None)]
+        settings: list[Settings] = []
+        for found in module.grid():
+            found = {**found, **self.fixed}
+            if found not in settings and not (self.timed and found.get("days", 0) is None):
+                settings.append(found)
+        return settings
 
     def fit(self, likes: Interactions, settings: Settings, seed: int, known: Known) -> Recommender:
         """The model of these likes."""
@@ -104,6 +106,16 @@ def kinds_named(names: str | None) -> tuple[Kind, ...] | None:
     if not words:
         raise UsageError(f"--models names no model. Allowed: {', '.join(KINDS)}.")
     return tuple(kind for kind in LADDER if kind.name in words or kind.name == "popularity")
+
+
+def with_tower(kinds: Sequence[Kind] | None, given: Settings) -> tuple[Kind, ...] | None:
+    """The same models, of the two towers only with these settings. Raises UsageError where there are settings, and two towers are not among the models."""
+    if not given:
+        return None if kinds is None else tuple(kinds)
+    found = tuple(replace(kind, fixed=given) if kind.informed else kind for kind in kinds or LADDER)
+    if not any(kind.informed for kind in found):
+        raise UsageError(f"--tower sets the two towers, which are not among --models {names_of(found)}. Add two-tower.")
+    return found
 
 
 def rebuild(name: str, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Recommender:

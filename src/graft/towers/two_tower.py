@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -35,6 +35,7 @@ from graft.recommenders.base import (
 from graft.towers.known import Known, item_facts, item_rows, person_rows
 from graft.towers.sampling import Sampler, Shares
 from graft.towers.standing import CALENDAR, DAY, YEAR, Standing, calendar, count_features
+from graft.towers.training import Training, check
 from graft.towers.watch import Spread, spread
 
 if TYPE_CHECKING:
@@ -46,32 +47,6 @@ if TYPE_CHECKING:
 
 FEWEST = 200  # people a validation by time must have; else everybody's last like is foretold
 MOST_EPOCHS, EPOCHS = 30, 5  # tried on the validation part; where none can be had
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How towers are trained, beside what `TwoTower.fit` takes itself.
-
-    `negatives`, `draws`: see `sampling`. `correct`: whether scores are corrected for how items are drawn (logQ). `loss`: softmax, or triplet with `margin`
-    (then times and popularity play no part). `batch` likes a step. `id_dropout`: share of items whose id part is left out in each step, where there
-    are features, so that these carry. `before`: a history is what was liked before the like that is to be foretold (None: where there are times); else all
-    other likes. `person_ids`: vectors of their own for known people. `standing`, `calendar`: whether how items stand, and hour, day and season,
-    are joined to the items' vectors. `patience` epochs without a better validation end the search for their number.
-    """
-
-    negatives: Shares = field(default_factory=Shares)
-    draws: int = 1
-    correct: bool = True
-    loss: str = "softmax"
-    margin: float = 0.2
-    batch: int = 256
-    id_dropout: float = 0.2
-    before: bool | None = None
-    person_ids: bool = False
-    standing: bool = True
-    calendar: bool = False
-    weight_decay: float = 0.01
-    patience: int = 2
 
 
 class TwoTower(Fitted):
@@ -92,7 +67,7 @@ class TwoTower(Fitted):
         temperature: float = 0.1,
         epochs: int | None = None,
         rate: float = 3e-3,
-        training: Training = Training(),
+        training: Training | Settings = Training(),  # noqa: B008  (frozen)
         known: Known = Known(),  # noqa: B008  (frozen)
         seed: int = 0,
         checkpoint: Path | None = None,
@@ -100,21 +75,20 @@ class TwoTower(Fitted):
         """Train on the likes (rows of weight 0 are negatives where `training.negatives.left` asks for them).
 
         `epochs` None: as many as do best when the last tenth of the interactions is foretold from the rest, then trained anew on all. `temperature`
-        divides cosines; `rate` is AdamW's. `checkpoint`: a file the training is kept in while it runs, so that the same call goes on where a killed one was.
+        divides cosines; `rate` is AdamW's. `training`: also its fields as plain JSON. `checkpoint`: a file the training is kept in while it runs, so that
+        the same call goes on where a killed one was.
         Raises UsageError for settings that cannot work, DataError without a like or where `known` does not fit.
         """
-        _check(dims, temperature, rate, training)
+        how = training if isinstance(training, Training) else Training.of(training)
+        settings: Settings = {"dims": dims, "temperature": temperature, "rate": rate, "epochs": epochs, "seed": seed}
+        settings |= {**asdict(how), "notes": []}
+        check(settings)
+        if how.calendar and likes.time_N is None:
+            raise UsageError(
+                "The interactions have no times, so two towers cannot learn hours and seasons. Take calendar=off."
+            )
         known.check(len(likes.items), len(likes.users))
         liked_matrix(likes)  # raises where there is nothing to learn
-        settings = {
-            "dims": dims,
-            "temperature": temperature,
-            "rate": rate,
-            "epochs": epochs,
-            "seed": seed,
-            **asdict(training),
-        }
-        settings["notes"] = []
         if epochs is None:
             settings["epochs"] = EPOCHS
             if (cut := _validation(likes, seed)) is not None:
@@ -190,19 +164,6 @@ _Kind = TypeVar("_Kind", bound=TwoTower)
 def grid() -> list[Settings]:
     """Settings worth trying, cheap ones first."""
     return [{"dims": 64, "temperature": t, "epochs": epochs} for t, epochs in ((0.1, 3), (0.1, 6), (0.2, 3), (0.2, 6))]
-
-
-def _check(dims: int, temperature: float, rate: float, training: Training) -> None:
-    allowed = {
-        f"dims={dims} (2 or more)": dims >= 2,
-        f"temperature={temperature:g} (above 0)": temperature > 0,
-        f"rate={rate:g} (above 0)": rate > 0,
-        f"loss={training.loss!r} (softmax or triplet)": training.loss in ("softmax", "triplet"),
-        f"id_dropout={training.id_dropout:g} (0 or more, below 1)": 0 <= training.id_dropout < 1,
-        f"batch={training.batch} (2 or more)": training.batch >= 2,
-    }
-    if wrong := [name for name, good in allowed.items() if not good]:
-        raise UsageError("Two towers cannot be trained with " + ", ".join(wrong) + ".")
 
 
 def _validation(likes: Interactions, seed: int) -> Cut | None:
@@ -284,7 +245,7 @@ def _lesson(likes: Interactions, known: Known, given: Given, settings: Settings)
         temperature=settings["temperature"],
         loss=settings["loss"],
         margin=settings["margin"],
-        correct=settings["correct"],
+        correct=settings["logq"],
         id_dropout=settings["id_dropout"],
         before=bool(likes.time_N is not None if settings["before"] is None else settings["before"]),
     )

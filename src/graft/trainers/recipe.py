@@ -141,9 +141,9 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
             problems.append(unknown("The training setting", name, kinds))
             continue
         try:
-            values[name] = _read(kinds[name], given)
+            values[name] = value_of(kinds[name], given)
         except (ValueError, TypeError, OverflowError):
-            problems.append(f"{name}={given}: a value of kind {_kind(kinds[name])} is wanted.")
+            problems.append(f"{name}={given}: a value of kind {kind_told(kinds[name])} is wanted.")
             continue
         problems += _out_of_range(name, values[name])
     if problems:
@@ -169,24 +169,12 @@ def to_tree(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _out_of_range(name: str, value: Any) -> list[str]:
-    if name in CHOICES and value not in CHOICES[name]:
-        return [unknown(f"The training setting {name}", str(value), CHOICES[name])]
-    if name in RANGES and value is not None and not RANGES[name][0] <= value <= RANGES[name][1]:
-        low, high = RANGES[name]
-        return [f"{name}={value}: it lies between {low:g} and {high:g}."]
-    return []
-
-
-def _kind(hint: Any) -> str:
+def kind_told(hint: Any) -> str:
+    """A field's type in words."""
     return " or ".join("none" if k is types.NoneType else k.__name__ for k in _kinds(hint))
 
 
-def _kinds(hint: Any) -> tuple[type, ...]:
-    return typing.get_args(hint) or (hint,)
-
-
-def _read(hint: Any, given: Any) -> Any:
+def value_of(hint: Any, given: Any) -> Any:
     """A value of the field's type, from text or as it is; raises ValueError."""
     kinds = _kinds(hint)
     if types.NoneType in kinds and (given is None or given in ("none", "None", "")):
@@ -209,3 +197,16 @@ def _read(hint: Any, given: Any) -> Any:
     if kind is int and float(given) != int(float(given)):
         raise ValueError(given)
     return kind(float(given)) if kind is int else kind(given)
+
+
+def _out_of_range(name: str, value: Any) -> list[str]:
+    if name in CHOICES and value not in CHOICES[name]:
+        return [unknown(f"The training setting {name}", str(value), CHOICES[name])]
+    if name in RANGES and value is not None and not RANGES[name][0] <= value <= RANGES[name][1]:
+        low, high = RANGES[name]
+        return [f"{name}={value}: it lies between {low:g} and {high:g}."]
+    return []
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:
+    return typing.get_args(hint) or (hint,)

@@ -46,6 +46,7 @@ def fit(
     encoder: Annotated[
         str | None, "Encoder of the items' texts or pictures, by which new items are placed. Default: the bundled ones."
     ] = None,
+    tower: Annotated[str | None, "Settings of the two towers, as in temperature=0.2,random=0.5,left=0.5."] = None,
     seed: Annotated[int, "Seed of every random draw."] = 0,
 ) -> RecommendResult:
     """Learn what people like from who liked what, measured against popularity and other honest baselines.
@@ -61,15 +62,18 @@ def fit(
     from graft.interactions.columns import Columns
     from graft.interactions.read import read_interactions
     from graft.recommending.flow import Request, publish, recommended
-    from graft.recommending.models import kinds_named
+    from graft.recommending.models import kinds_named, with_tower
+    from graft.towers.training import read_tower
 
-    weights, wanted, seconds, of_items, of_users = at_once(
+    weights, wanted, given, seconds, of_items, of_users = at_once(
         lambda: _weights(events),
         lambda: kinds_named(models),
+        lambda: read_tower(tower or ""),
         lambda: duration(budget),
         lambda: _roles("--items-columns", items_columns),
         lambda: _roles("--users-columns", users_columns),
     )
+    wanted = with_tower(wanted, given)
     if out is not None:
         free_folder(Path(out), "")
     reading = read_interactions(
