@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from graft.loading import load
     from graft.opened import open_encoder
     from graft.retrieval.opened import open_index
+    from graft.verbs.diagnose import shift as diagnose_shift
     from graft.verbs.encode import encode
     from graft.verbs.fit import fit
     from graft.verbs.index import index
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TransferClassifier",
     "__version__",
+    "diagnose_shift",
     "encode",
     "fit",
     "fit_recommender",
@@ -50,6 +52,7 @@ __all__ = [
 
 _HOMES = {
     "TransferClassifier": "graft.estimator",
+    "diagnose_shift": "graft.verbs.diagnose",
     "encode": "graft.verbs.encode",
     "fit": "graft.verbs.fit",
     "fit_recommender": "graft.verbs.recommend",
@@ -64,7 +67,7 @@ _HOMES = {
 }
 
 
-_NAMES = {"fit_recommender": "fit"}  # where the name in its home is another
+_NAMES = {"fit_recommender": "fit", "diagnose_shift": "shift"}  # where the name in its home is another
 
 
 def __getattr__(name: str) -> Any:

@@ -162,14 +162,14 @@ def test_mmd_of_one_item_is_none_and_of_copies_nothing() -> None:
 
 def test_class_shares_of_a_confusion_made_by_hand() -> None:
     """Of 0.9 right a class, 100 items of true shares .2 / .8 are answered 0.9 * .2 + .1 * .8 = 26 and 74 times."""
-    found = class_shares(np.array([[90, 10], [10, 90]]), np.array([26, 74]), np.random.default_rng(0))
+    found = class_shares(np.array([[90, 10], [10, 90]]), np.array([26, 74]), 100, np.random.default_rng(0))
     np.testing.assert_allclose(found.share, [0.2, 0.8], atol=1e-12)
     assert (found.low < found.share).all() and (found.share < found.high).all()
     assert found.condition == pytest.approx(1 / 0.8)
 
 
 def test_class_shares_never_leave_the_simplex_and_a_blind_classifier_is_ill_conditioned() -> None:
-    found = class_shares(np.array([[50, 50], [49, 51]]), np.array([0, 100]), np.random.default_rng(0))
+    found = class_shares(np.array([[50, 50], [49, 51]]), np.array([0, 100]), 100, np.random.default_rng(0))
     assert found.condition > 50
     assert found.share.sum() == pytest.approx(1)
     assert found.share.min() >= 0

@@ -329,21 +329,21 @@ class ClassShares:
     condition: float
 
 
-def class_shares(confusion_CC: Ints, predicted_C: Ints, rng: np.random.Generator) -> ClassShares:
+def class_shares(confusion_CC: Ints, answered_C: Ints, items: int, rng: np.random.Generator) -> ClassShares:
     """Black-box shift estimation (Lipton, Wang & Smola 2018): the class shares of unlabelled items from what a classifier takes them for.
 
     `confusion_CC` counts the classifier's held-out answers on labelled items (row = true class, column = answer; each row holds an item at
-    least), `predicted_C` its answers to the unlabelled ones. Right where classes look the same in both samples and only their shares differ.
-    Shares are the non-negative least-squares solution; intervals are percentiles over resamples of both counts.
+    least), `answered_C` its answers to the `items` unlabelled ones (several votes an item, where several classifiers answered). Right where
+    classes look the same in both samples and only their shares differ. Shares are the non-negative least-squares solution; intervals are percentiles over resamples of both counts.
     """
     of_NC = confusion_CC / confusion_CC.sum(1, keepdims=True)
-    value = _solved(of_NC, predicted_C / predicted_C.sum())
+    answered = answered_C / answered_C.sum()
+    value = _solved(of_NC, answered)
     rows = confusion_CC.sum(1)
     drawn = []
     for _ in range(RESAMPLES):
         some = np.stack([rng.multinomial(n, p) for n, p in zip(rows, of_NC, strict=True)]) / rows[:, None]
-        answers = rng.multinomial(predicted_C.sum(), predicted_C / predicted_C.sum()) / predicted_C.sum()
-        drawn.append(_solved(some, answers))
+        drawn.append(_solved(some, rng.multinomial(items, answered) / items))
     low, high = np.quantile(drawn, QUANTILES, axis=0)
     return ClassShares(value, low, high, float(np.linalg.cond(of_NC)))
 
