@@ -9,7 +9,7 @@ Legend: N items of both sets, D dims, C classes, K folds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,14 @@ from graft.settings import one_thread
 
 ALPHA = 0.05
 COUNTS = 0.55  # an AUC from which a difference counts
+SIZES = ((0.6, "a little"), (0.75, "plainly"), (0.95, "much"), (2.0, "nearly altogether"))  # by AUC
 WARNS = 0.01  # p at which a fit, which was not asked, speaks up
 MOST_COMPARED = 2000  # items of a set in a kernel distance, whose cost grows with their square
 MOST_QUICK = 3000  # items of a part that a fit looks at
 MOST_DIMS = 2048  # more are projected: the covariance's cost grows with their square
 FEWEST_LABELS, MOST_LABELS = 5, 3000
 ILL = 10.0  # condition number from which errors of the confusion matrix drown the shares
+HOPELESS = 1e6
 SHOWN = 12
 BINS = 40
 SIDE = 112  # pixels of a picture shown
@@ -63,6 +65,8 @@ def compare(pair: Pair, *, seed: int, name: str) -> tuple[ShiftResult, ShiftEvid
         kernel = _kernel(pair, np.random.default_rng([seed, 3]))
         labels = label_shift(pair, np.random.default_rng([seed, 4]))
     seen = [s for s in senses if s is not None]
+    if labels is not None and seen and (seen[0].sense.auc.low or 0.0) > labels.explained:
+        labels = replace(labels, uncertain=_unexplained(labels))
     reported = tuple(s.sense for s in seen)
     word, why, p = verdict(reported, kernel, pair)
     telling = _telling(pair, seen[0].scores_N) if seen else (np.empty(0, np.int64),) * 2
@@ -82,7 +86,7 @@ def compare(pair: Pair, *, seed: int, name: str) -> tuple[ShiftResult, ShiftEvid
         telling=(_scored(pair, z_N, telling[0]), _scored(pair, z_N, telling[1])),
         words=pair.words,
         shared=pair.shared,
-        notes=_notes(pair, labels),
+        notes=_notes(pair),
         faults=pair.faults,
         seed=seed,
     )
@@ -150,12 +154,13 @@ def verdict(senses: tuple[Sense, ...], kernel: Kernel | None, pair: Pair) -> tup
     pairs = f"{_range(best.auc)} of pairs with one item of each (chance is 50 %)"
     if p <= ALPHA:
         proof = f"p = {decimal(p)} after {len(tests)} tests"
-        how = (
-            "By the kernel distance of the vectors the sets differ"
-            if by == "kernel"
-            else f"The sets differ by their {by}"
+        size = next(word for most, word in SIZES if best.auc.value < most)
+        source = "kernel distance of the vectors" if by == "kernel" else by
+        return (
+            "shifted",
+            f"The sets differ {size}, proven by the {source} ({proof}); a linear classifier on the {best.name} is right in {pairs}.",
+            p,
         )
-        return "shifted", f"{how} ({proof}); a linear classifier on the {best.name} is right in {pairs}.", p
     could = max(max(s.noticed, s.auc.high or 1.0) for s in senses)
     if could < COUNTS:
         return (
@@ -217,7 +222,7 @@ def _histogram(z_N: NDArray[np.float64], second_N: Bools) -> Histogram:
     )
 
 
-def _notes(pair: Pair, labels: LabelShift | None) -> tuple[str, ...]:
+def _notes(pair: Pair) -> tuple[str, ...]:
     notes = []
     for side in pair.sides:
         if side.used < side.items:
@@ -228,11 +233,6 @@ def _notes(pair: Pair, labels: LabelShift | None) -> tuple[str, ...]:
             )
     if pair.shared:
         notes.append(f"{plural(pair.shared, 'content is', 'contents are')} in both sets.")
-    if labels is not None and labels.uncertain:
-        notes.append(
-            f"The classes' shares rest on a confusion matrix with condition number {decimal(labels.condition, 0)}: some classes are hardly "
-            "told apart, and their estimated shares are no more than a guess."
-        )
     return tuple(notes)
 
 
@@ -275,7 +275,19 @@ def label_shift(pair: Pair, rng: np.random.Generator) -> LabelShift | None:
     )
     left_out = tuple(pair.classes[c] for c in np.flatnonzero(counts_C) if c not in set(codes.tolist()))
     right = wilson(int(np.trace(matrix_CC)), int(matrix_CC.sum()))
-    return LabelShift(classes, right, found.condition, found.condition > ILL, left_out)
+    moved = measure.most_auc(float(np.abs(found.share - first_C).sum()) / 2)
+    doubt = ""
+    if found.condition > ILL:
+        size = "has no inverse" if found.condition > HOPELESS else f"has condition number {decimal(found.condition, 0)}"
+        doubt = f"The confusion matrix they rest on {size}: some classes are hardly told apart."
+    return LabelShift(classes, right, found.condition, moved, doubt, left_out)
+
+
+def _unexplained(labels: LabelShift) -> str:
+    return (
+        f"If nothing but class shares had moved, and as far as estimated, at most {percent(labels.explained, 0)} of pairs could be told. More of them "
+        "are: classes look different in the two sets, which the estimate takes for granted that they do not."
+    )
 
 
 def _with_enough(codes: Ints, y_N: Ints) -> tuple[Ints, Ints]:

@@ -334,7 +334,8 @@ def class_shares(confusion_CC: Ints, answered_C: Ints, items: int, rng: np.rando
 
     `confusion_CC` counts the classifier's held-out answers on labelled items (row = true class, column = answer; each row holds an item at
     least), `answered_C` its answers to the `items` unlabelled ones (several votes an item, where several classifiers answered). Right where
-    classes look the same in both samples and only their shares differ. Shares are the non-negative least-squares solution; intervals are percentiles over resamples of both counts.
+    classes look the same in both samples and only their shares differ. Shares
+    are the non-negative least-squares solution; intervals are percentiles over resamples of both counts.
     """
     of_NC = confusion_CC / confusion_CC.sum(1, keepdims=True)
     answered = answered_C / answered_C.sum()
@@ -346,6 +347,11 @@ def class_shares(confusion_CC: Ints, answered_C: Ints, items: int, rng: np.rando
         drawn.append(_solved(some, rng.multinomial(items, answered) / items))
     low, high = np.quantile(drawn, QUANTILES, axis=0)
     return ClassShares(value, low, high, float(np.linalg.cond(of_NC)))
+
+
+def most_auc(total_variation: float) -> float:
+    """The largest AUC with which anything can tell apart two distributions whose total variation distance is `total_variation` (0..1)."""
+    return 1 - (1 - total_variation) ** 2 / 2
 
 
 def _solved(of_CC: Floats, answered_C: Floats) -> Floats:

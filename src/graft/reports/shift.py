@@ -69,14 +69,16 @@ class ClassShare:
 class LabelShift:
     """Class shares of the second set, estimated from a classifier of the first (BBSE).
 
-    `accuracy` is the classifier's on held-out items of the first set, `condition` the condition number of its confusion matrix; `uncertain` where
-    that is too large for the shares to be trusted. `left_out` are classes with too few labels.
+    `accuracy` is the classifier's on held-out items of the first set, `condition` the condition number of its confusion matrix, `explained` the AUC
+    that could be had if nothing but these shares had moved. `uncertain` says why the shares cannot be trusted, where they cannot. `left_out` are
+    classes with too few labels.
     """
 
     classes: tuple[ClassShare, ...]
     accuracy: Interval
     condition: float
-    uncertain: bool
+    explained: float
+    uncertain: str = ""
     left_out: tuple[str, ...] = ()
 
     @property

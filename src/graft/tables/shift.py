@@ -54,10 +54,9 @@ def shift_table(result: ShiftResult) -> RenderableType:
 def _labels(labels: LabelShift) -> list[RenderableType]:
     moved = labels.moved
     if not moved:
-        doubt = " (they are uncertain, see below)" if labels.uncertain else ""
-        return [
-            Text(f"Class shares: none of {plural(len(labels.classes), 'class', 'classes')} is seen to move{doubt}.")
-        ]
+        if labels.uncertain:
+            return [Text(f"Class shares are not to be relied on. {labels.uncertain}")]
+        return [Text(f"Class shares: none of {plural(len(labels.classes), 'class', 'classes')} is seen to move.")]
     table = plain_table("class shares that moved", "first", "second, estimated", "second, by its labels")
     for c in moved[:MOST_CLASSES]:
         seen = "" if c.observed is None else f"{c.observed:.3f}"
