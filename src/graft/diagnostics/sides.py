@@ -101,8 +101,6 @@ def side_by_side(first: Dataset, second: Dataset, *, encoder: str | None, sample
     contents = (*drawn[0].contents, *drawn[1].contents)
     named = [f"{word} {item}" for word, taken in zip(("first:", "second:"), drawn, strict=True) for item in taken.ids]
     opened = open_encoder(encoder or BUNDLED[first.modality], modality=first.modality)
-    if opened.info.modality != first.modality:
-        raise UsageError(f"--encoder {encoder} takes no {first.modality}s; {BUNDLED[first.modality]!r} is bundled.")
     with VectorCache.open() as cache:
         done = encode(contents, opened, ids=named, cache=cache)
         pixels = encode(contents, open_encoder(PIXELS), cache=cache) if first.modality == "image" else None

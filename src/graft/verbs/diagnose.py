@@ -1,12 +1,15 @@
-"""`graft diagnose`: what an index's vectors look like as a space; whether two sets of items come from one distribution."""
+"""`graft diagnose`: what an index's vectors look like as a space; whether two sets of items come from one
+distribution; what a network weighs and costs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 if TYPE_CHECKING:
+    from graft.diagnostics.counting import ModelCount
     from graft.reports.shift import ShiftResult
     from graft.reports.space import SpaceResult
 
@@ -122,3 +125,30 @@ def shift(
         write_bytes(draft / "report.html", shift_report(result, evidence).encode())
         write_json(draft / "result.json", to_json(result))
     return result
+
+
+def model(
+    encoder: Annotated[str, "Encoder reference: minilm, efficientnet-lite0, hub:org/name, dir:path, layer:REF:NAME."],
+    *,
+    batch: Annotated[int, "Items of a training step."] = 32,
+    tokens: Annotated[int, "Tokens of a text."] = 128,
+    memory: Annotated[float | None, "Gigabytes a training may take; what is free now when left out."] = None,
+    modality: Annotated[Literal["text", "image"] | None, "Tower of a joint encoder."] = None,
+) -> ModelCount:
+    """Count an encoder's numbers, bytes and operations, and the largest batch that a memory holds.
+
+    Parameters by layer, bytes of weights, gradients, optimiser state (SGD, momentum, Adam) and activations of a training step, in f32 with all
+    weights trained. Activations are predicted from batches of one and two items and, where it fits, measured at the batch asked for.
+
+    Raises UsageError for numbers below one, MissingError for an encoder that is not here, ModelError for weights that cannot be used.
+    """
+    import time
+    from dataclasses import replace
+
+    from graft.diagnostics.counting import count
+    from graft.encoders.open import open_encoder
+
+    started = time.perf_counter()
+    opened = open_encoder(encoder, modality=modality)
+    found = count(opened, batch=batch, tokens=tokens, memory_bytes=None if memory is None else memory * 2**30)
+    return replace(found, seconds=time.perf_counter() - started)
