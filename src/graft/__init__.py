@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from graft.loading import load
     from graft.opened import open_encoder
     from graft.retrieval.opened import open_index
+    from graft.verbs.diagnose import model as diagnose_model
+    from graft.verbs.diagnose import shift as diagnose_shift
     from graft.verbs.encode import encode
     from graft.verbs.fit import fit
     from graft.verbs.index import index
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = [
     "TransferClassifier",
     "__version__",
+    "diagnose_model",
+    "diagnose_shift",
     "encode",
     "fit",
     "fit_recommender",
@@ -52,6 +56,8 @@ __all__ = [
 
 _HOMES = {
     "TransferClassifier": "graft.estimator",
+    "diagnose_model": "graft.verbs.diagnose",
+    "diagnose_shift": "graft.verbs.diagnose",
     "encode": "graft.verbs.encode",
     "fit": "graft.verbs.fit",
     "fit_recommender": "graft.verbs.recommend",
@@ -67,7 +73,11 @@ _HOMES = {
 }
 
 
-_NAMES = {"fit_recommender": "fit"}  # where the name in its home is another
+_NAMES = {
+    "fit_recommender": "fit",
+    "diagnose_model": "model",
+    "diagnose_shift": "shift",
+}  # where the name in its home is another
 
 
 def __getattr__(name: str) -> Any:

@@ -266,6 +266,15 @@ class EncoderSummary:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """The training and the test part look different: how well held-out vectors tell them apart (chance is an AUC of 0.5), and the chance's p."""
+
+    auc: Interval
+    p: float
+    a_distance: Interval
+
+
+@dataclass(frozen=True)
 class FitResult:
     """Everything `fit` found, as written to `result.json`."""
 
@@ -290,6 +299,7 @@ class FitResult:
     environment: Mapping[str, str]
     command: str
     labels: None = None
+    shift: Drift | None = None  # None where nothing speaks for one
     out: str = ""
     schema: int = SCHEMA
 

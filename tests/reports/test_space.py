@@ -12,8 +12,7 @@ from tests.reports.browser import look
 
 from graft.diagnostics.drawn import Question
 from graft.diagnostics.space import examine
-from graft.reports.heatmap import heat_view
-from graft.reports.space import SpaceEvidence, SpaceResult, curves, plane_view, space_report
+from graft.reports.space import SpaceEvidence, SpaceResult, curves, heat_view, plane_view, space_report
 
 Made = tuple[SpaceResult, SpaceEvidence]
 

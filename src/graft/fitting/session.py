@@ -148,8 +148,10 @@ def free_folder(out: Path | None, name: str) -> Path:
 
 
 def command_line(verb: str, data: object, flags: Mapping[str, object], defaults: Mapping[str, object]) -> str:
-    """The command that does the same again: flags that differ from their defaults, quoted for a shell; `--out` is left out."""
-    words = ["graft", *verb.split(), str(data)]
+    """The command that does the same again on `data` (a list: each of them): flags that differ from their defaults, quoted for a shell; `--out` is
+    left out.
+    """
+    words = ["graft", *verb.split(), *map(str, data if isinstance(data, list) else [data])]
     for name, value in flags.items():
         if name == "out" or value == defaults[name]:
             continue

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from graft.data.dataset import Dataset
 from graft.data.groups import Grouping, near_duplicate_groups
 from graft.data.partition import Partition, after_encoding, learnable
+from graft.diagnostics.shift import quick
 from graft.encoders.base import Encoder
 from graft.encoders.open import BUNDLED, open_encoder
 from graft.encoding import encode
 from graft.errors import DataError, UsageError
 from graft.fitting.upper import Grounds, Request, encode_tuned, try_upper
 from graft.results import (
+    Drift,
     Duplicates,
     EncoderSummary,
     Fault,
@@ -142,7 +144,8 @@ def _fitting_encoder(reference: str, modality: str) -> Encoder:
 class Chosen:
     """The choice and all that judges it: the data set with both parts, the chosen encoder's `pool`, the ladder's evidence, what was copied.
 
-    `encoders` are all that competed; `tuned` is the trained encoder of `pool` where a rung that trains was chosen.
+    `encoders` are all that competed; `shift` is a difference between the parts that the frozen vectors show;
+    `tuned` is the trained encoder of `pool` where a rung that trains was chosen.
     """
 
     dataset: Dataset
@@ -152,6 +155,7 @@ class Chosen:
     duplicates: Duplicates
     encoders: tuple[EncoderSummary, ...]
     tuned: TunedEncoder | None = None
+    shift: Drift | None = None
 
 
 def choose(
@@ -197,12 +201,14 @@ def choose(
         duplicates = replace(duplicates, grouped=_score(selection), random=random)
     summaries = tuple(pool.summary for pool in pools)
     pool = pools[position]
+    assert partition.test is not None
+    shift = quick(pool.x_ND, train, partition.test, groups, seed)
     ground = Grounds(pool.x_ND[train], labels, pool.task, dataset.classes, dataset.class_descriptions(), request)
     upper = try_upper(selection, pool.encoder, [dataset.contents[i] for i in train], ground)
     if upper.encoder is not None:
         x_ND, summary = encode_tuned(upper.encoder, dataset.contents)
         pool = replace(pool, x_ND=x_ND, summary=replace(summary, reference=pool.summary.reference))
-    return Chosen(dataset, partition, pool, upper.selection, duplicates, summaries, upper.encoder)
+    return Chosen(dataset, partition, pool, upper.selection, duplicates, summaries, upper.encoder, shift)
 
 
 def near_duplicates(encoded: Encoded) -> Grouping:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from graft.reports.formats import known
 from graft.results import DataSummary, EncoderSummary, FitResult, StrategyResult
-from graft.tables import pretraining, recommend, search, serving, training
+from graft.tables import pretraining, recommend, search, serving, shift, training, weights
 from graft.tables.parts import ends, faults, heading, interval, line, plain_table, signed, size
 
 if TYPE_CHECKING:
@@ -207,6 +207,8 @@ _RENDERERS: dict[str, Callable[[Any], RenderableType]] = {
     "SearchResult": search.search_table,
     "Evaluation": search.evaluation_table,
     "BridgeResult": search.bridge_table,
+    "ModelCount": weights.count_table,
+    "ShiftResult": shift.shift_table,
     "SpaceResult": search.space_table,
     "RecommendResult": recommend.recommend_table,
     "Recommendations": recommend.recommendations_table,

@@ -166,13 +166,18 @@ def fit_pieces(wanted: int, *, item: float, fixed: float, free: float | None) ->
     """
     if free is None or fixed + wanted * item <= SHARE * free:
         return Fit(wanted)
-    pieces = -(-wanted // max(1, int((SHARE * free - fixed) // max(1.0, item))))
+    pieces = -(-wanted // max(1, most_items(item, fixed, SHARE * free)))
     piece = -(-wanted // min(pieces, wanted))
     return Fit(
         piece,
         f"{wanted} items at once would take {(fixed + wanted * item) / 2**20:,.0f} MB, and {free / 2**20:,.0f} MB of memory are free, of which "
         f"a training takes half: {piece} are put through at once, and the gradients of a step added up.",
     )
+
+
+def most_items(item: float, fixed: float, room: float) -> int:
+    """How many items of `item` bytes fit into `room` beside what is `fixed`; 0 where not even one does."""
+    return max(0, int((room - fixed) // max(1.0, item)))
 
 
 def kept_bytes(forward: Callable[[], Tensor], known: set[int]) -> int:

@@ -1,12 +1,16 @@
-"""`graft diagnose space`: what an index's vectors look like as a space, and what to do about it."""
+"""`graft diagnose`: what an index's vectors look like as a space; whether two sets of items come from one
+distribution; what a network weighs and costs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 if TYPE_CHECKING:
+    from graft.diagnostics.counting import ModelCount
+    from graft.reports.shift import ShiftResult
     from graft.reports.space import SpaceResult
 
 
@@ -62,3 +66,89 @@ def space(
         write_bytes(draft / "report.html", space_report(result, evidence).encode())
         write_json(draft / "result.json", to_json(result))
     return result
+
+
+def shift(
+    first: Annotated[str | Path, "Folder, zip, table (.csv .tsv .jsonl .parquet) or data:NAME."],
+    second: Annotated[
+        str | Path | None, "What it is compared with; left out: the first's official test part with its training part."
+    ] = None,
+    *,
+    encoder: Annotated[str | None, "Encoder reference. Default: the bundled one for texts or pictures."] = None,
+    label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
+    content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
+    sample: Annotated[int, "Items of each set to look at, drawn at random."] = 10_000,
+    out: Annotated[Path | str | None, "Folder to write, which must not exist. Default: graft-out/NAME-shift."] = None,
+    seed: Annotated[int, "Seed of every random draw."] = 0,
+) -> ShiftResult:
+    """Say whether two sets come from one distribution, and what gives the difference away.
+
+    A linear classifier between the sets (proxy A-distance, ROC-AUC with a permutation null) on vectors and on raw pixels or words, the kernel
+    distance of the vectors, the most telling items, and the class shares of the second set where the first has labels. The verdict is "same",
+    "shifted" or "cannot tell". Writes `result.json` and `report.html` into `out`.
+
+    Raises DataError for texts against pictures and where nothing can be read, UsageError for flags that do not fit, MissingError for data or an
+    encoder that is not here, StorageError when `out` exists or cannot be written.
+    """
+    flags = {name: value for name, value in locals().items() if name not in ("first", "second")}
+    given = [str(data) for data in (first, second) if data is not None]
+    import time
+    from dataclasses import replace
+
+    from graft.data.read import read
+    from graft.diagnostics.shift import compare
+    from graft.diagnostics.sides import check, parts, side_by_side
+    from graft.fitting.session import command_line, environment, free_folder
+    from graft.reports.shift import shift_report
+    from graft.results import to_json
+    from graft.store.files import new_folder, write_bytes, write_json
+
+    check(sample, seed)
+    started = time.perf_counter()
+    one = read(first, label=label, content=content)
+    one, two = parts(one) if second is None else (one, read(second, label=label, content=content))
+    name = one.name if second is None else f"{one.name} and {two.name}"
+    folder = free_folder(None if out is None else Path(out), f"{one.name}-shift")
+    read_at = time.perf_counter()
+    pair = side_by_side(one, two, encoder=encoder, sample=sample, seed=seed)
+    encoded_at = time.perf_counter()
+    result, evidence = compare(pair, seed=seed, name=name)
+    measured_at = time.perf_counter()
+    result = replace(
+        result,
+        out=str(folder),
+        command=command_line("diagnose shift", given, flags, shift.__kwdefaults__ or {}),
+        environment=environment(),
+        seconds={"read": read_at - started, "encode": encoded_at - read_at, "measure": measured_at - encoded_at},
+    )
+    with new_folder(folder) as draft:
+        write_bytes(draft / "report.html", shift_report(result, evidence).encode())
+        write_json(draft / "result.json", to_json(result))
+    return result
+
+
+def model(
+    encoder: Annotated[str, "Encoder reference: minilm, efficientnet-lite0, hub:org/name, dir:path, layer:REF:NAME."],
+    *,
+    batch: Annotated[int, "Items of a training step."] = 32,
+    tokens: Annotated[int, "Tokens of a text."] = 128,
+    memory: Annotated[float | None, "Gigabytes a training may take; what is free now when left out."] = None,
+    modality: Annotated[Literal["text", "image"] | None, "Tower of a joint encoder."] = None,
+) -> ModelCount:
+    """Count an encoder's numbers, bytes and operations, and the largest batch that a memory holds.
+
+    Parameters by layer, bytes of weights, gradients, optimiser state (SGD, momentum, Adam) and activations of a training step, in f32 with all
+    weights trained. Activations are predicted from batches of one and two items and, where it fits, measured at the batch asked for.
+
+    Raises UsageError for numbers below one, MissingError for an encoder that is not here, ModelError for weights that cannot be used.
+    """
+    import time
+    from dataclasses import replace
+
+    from graft.diagnostics.counting import count
+    from graft.encoders.open import open_encoder
+
+    started = time.perf_counter()
+    opened = open_encoder(encoder, modality=modality)
+    found = count(opened, batch=batch, tokens=tokens, memory_bytes=None if memory is None else memory * 2**30)
+    return replace(found, seconds=time.perf_counter() - started)
