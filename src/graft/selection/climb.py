@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from graft.errors import ModelError
 from graft.heads.base import IntArray
 from graft.results import Interval, StrategyResult, TrainingRecord
-from graft.selection.choice import expected_gain, worth_taking
+from graft.selection.choice import worth_taking
 from graft.selection.contender import Contender, Ground, answers
+from graft.strategies.expected import expected_gain
 from graft.strategies.items import Items
 from graft.strategies.trained import Trained
 
