@@ -2,8 +2,8 @@
 
 `ADVANTAGE` (points over the linear probe) is rounded from accuracies on five public sets (SST-2, AG News, Banking77, CIFAR-10, NEU surface defects;
 five draws each); between those sets it varies by one to two points, and two strategies disagree on one item in seven, hence
-`PSEUDO_ITEMS`, the number of items that what is known weighs as much as. It holds for strategies that look at class names only where the names mean something to the encoder:
-see `names_hold`.
+`PSEUDO_ITEMS`, the number of items that what is known weighs as much as. It holds for strategies that look at class names only where the
+names mean something to the encoder: see `names_hold`.
 """
 
 from __future__ import annotations
