@@ -16,10 +16,16 @@ from graft.strategies.trained import TRAINED
 MOST_SPLITS = 5  # folds a trained rung is measured on
 # Seconds of one fold over those of the kernel probe's default on 100 items, by processor time at 80 to 2,000 items; those of regressions grow slower.
 FOLD = {
-    "zero-shot": 0.2, "prototypes": 0.9, "named-prototypes": 3.0, "neighbours": 0.3, "kernel-probe": 1.2, "linear-probe": 4.8, "named-linear-probe": 10.0,
+    "zero-shot": 0.4,
+    "prototypes": 1.6,
+    "named-prototypes": 4.5,
+    "neighbours": 0.5,
+    "kernel-probe": 1.7,
+    "linear-probe": 8.0,
+    "named-linear-probe": 15.0,
 }  # fmt: skip
 REGRESSIONS = ("linear-probe", "named-linear-probe")
-KERNEL_FOLD = 0.008  # seconds of the kernel probe on 100 items of 1,280 dims, one 2.8 GHz Xeon thread
+KERNEL_FOLD = 0.006  # seconds of the kernel probe on 100 items of 1,280 dims, one 2.8 GHz Xeon thread
 GROWTH, REGRESSION_GROWTH = 1.5, 1.2
 # A training step on one item, in encodings of one (bench/results/train.json and few_labels.json); on pictures of which the lower layers' output is kept.
 STEP = {

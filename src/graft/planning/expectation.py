@@ -3,8 +3,9 @@
 **Base.** What a linear probe gets right: the probe's own score as so many items, beside what public sets gave at this number of labels as
 `PRIOR_ITEMS` more; without a probe the latter alone. Its mistakes are carried to the full number of labels along `CURVE`. **Strategies** are
 the base and what is known of each (`graft.strategies.expected`); those that were probed are blended with their own score, as `fit` does. Where
-class names mean something to the encoder, heads that start from them are expected to be better than the names alone. **Range.** Nine in ten times the accuracy on
-new items should lie inside; its parts are the chance in the items looked at, the draw of the labels, and what differs between data sets.
+class names mean something to the encoder, heads that start from them are expected to be better than the names alone.
+**Range.** Nine in ten times the accuracy on new items should lie inside; its parts are the chance in the items looked at, the draw of the labels,
+and what differs between data sets.
 Legend: K labels a class.
 """
 
@@ -16,7 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from graft.planning.probe import NAMES, Probe
-from graft.strategies.expected import NAMES_EXPECTED, NAMES_ITEMS, PSEUDO_ITEMS, advantage, expected_gain, names_hold
+from graft.strategies.expected import (
+    HANDFUL,
+    NAMES_EXPECTED,
+    NAMES_ITEMS,
+    PSEUDO_ITEMS,
+    advantage,
+    expected_gain,
+    names_hold,
+)
 from graft.strategies.frozen import STRATEGIES
 from graft.strategies.trained import TRAINED
 
@@ -83,11 +92,13 @@ class Ground:
 
 def expectations(ground: Ground) -> dict[str, Expected]:
     """What is expected of every frozen strategy that can run, and of the rungs that `fit` trains unasked on these items."""
+    if ground.classes < 2:
+        return {}
     base, spread = base_of(ground)
     frozen = {name: _frozen(name, ground, base, spread) for name in STRATEGIES if ground.worded or "named" not in name}
     if not ground.worded:
         frozen.pop(NAMES)
-    if ground.classes < 2 or ground.labels < 1:
+    if ground.labels < 1:
         return {name: frozen[name] for name in frozen if name == NAMES}
     best = max(frozen.values(), key=lambda found: found.value)
     trained = {}
@@ -95,15 +106,22 @@ def expectations(ground: Ground) -> dict[str, Expected]:
         if ground.modality not in rung.climbed:
             continue
         wrong, half = 1 - best.value, max(best.high - best.value, best.value - best.low) / WIDE
-        gain = expected_gain(name, ground.modality, ground.labels, wrong)
+        gain = wrong * mended(name, ground)
         moves = (TRAINED_SPREAD if gain > 0 else UNKNOWN_SPREAD) * wrong
         trained[name] = Expected.around(best.value + (gain or UNPROVEN), math.hypot(half, moves))
     return {**frozen, **trained}
 
 
+def mended(name: str, ground: Ground) -> float:
+    """The share of the best frozen strategy's mistakes that a rung that trains is expected to mend; 0 where nothing is expected."""
+    if ground.labels * ground.classes <= HANDFUL:
+        return 0.0
+    return expected_gain(name, ground.modality, ground.labels, 1.0)
+
+
 def base_of(ground: Ground) -> tuple[float, float]:
     """What the linear probe is expected to get right with all the labels, and the standard deviation of that."""
-    chance = 1 / max(1, ground.classes)
+    chance = 1 / ground.classes
     skill = float(np.interp(math.log(max(1.0, ground.labels)), np.log(KS), SKILL))
     prior, wide = chance + (1 - chance) * skill, (1 - chance) * SKILL_SPREAD
     probe = ground.probe
@@ -149,7 +167,7 @@ def _names_alone(ground: Ground, base: float, spread: float) -> Expected:
     """Zero-shot learns nothing from the items, so its hits on them are fair, and nothing but chance moves them."""
     probe = ground.probe
     if probe is None or probe.hits is None:
-        chance = 1 / max(1, ground.classes)
+        chance = 1 / ground.classes
         if not ground.names_help:
             return Expected.around(chance, IDLE_SPREAD)
         return Expected.around(max(chance, base + _ahead(NAMES, ground)), max(spread, SKILL_SPREAD))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from graft.planning.advice import Advised
 from graft.planning.costs import UNASKED, Cost, Load, Machine, cost, larger
 from graft.planning.domain import Distance
-from graft.planning.expectation import Expected, Ground, expectations, full
+from graft.planning.expectation import Expected, Ground, expectations, full, mended
 from graft.planning.probe import NAMES
 from graft.reports.formats import about, percent, plural
 from graft.results import Interval
@@ -101,11 +101,11 @@ def _refusal(name: str, situation: Situation) -> str:
     if name == NAMES or "named" in name:
         if not ground.worded:
             return "it starts from class names, and this encoder knows nothing of words"
-        if not ground.classes:
-            return "there are no classes yet, so there are no names to start from"
+    if ground.classes < 2:
+        return "there are no two classes yet that could be told apart"
     if name in TRAINED and situation.unfit:
         return situation.unfit
-    if name != NAMES and (ground.classes < 2 or ground.labels < 1):
+    if name != NAMES and ground.labels < 1:
         return "it learns from labelled items of at least two classes"
     return ""
 
@@ -168,9 +168,9 @@ def _names_reason(ground: Ground) -> str:
 
 
 def _trained_reason(name: str, ground: Ground) -> str:
-    mended = expected_gain(name, ground.modality, ground.labels, 1.0)
-    if mended > 0:
-        share = f"Expected to mend {percent(mended, 0)} of the best frozen strategy's mistakes"
+    share_mended = mended(name, ground)
+    if share_mended > 0:
+        share = f"Expected to mend {percent(share_mended, 0)} of the best frozen strategy's mistakes"
         return f"{share} at about {_labels(ground.labels)} ({KINDS[ground.modality]} of public sets)."
     known = any(expected_gain(name, ground.modality, k, 1.0) > 0 for k in (5, 20, 50))
     why = (
@@ -200,7 +200,7 @@ def _changes(situation: Situation, rows: Sequence[Advised]) -> Iterator[str]:
     if ground.worded and not ground.names_help and ground.labels < 50:
         yield "Class names in words: with --names FILE, a sentence for each class, heads that start from names may come first where labels are few."
     if not _probed(ground) and ground.probe is not None:
-        yield "A second label for every class: then strategies can be measured on folds, and the ranges here shrink by half."
+        yield f"{_FOLDABLE}: then strategies can be measured on folds, and the ranges here shrink by half."
     if situation.least and situation.most >= UNEVEN * situation.least:
         yield f"Labels of the rare classes: the smallest has {situation.least}, the largest {situation.most:,}; with --metric macro_f1 they count alike."
     if situation.copies >= MANY_COPIES:
@@ -254,7 +254,7 @@ def verdict(situation: Situation, rows: Sequence[Advised]) -> str:
         return "Nothing can be learned yet: no strategy can run on what is there."
     low, high = top.accuracy.low or 0.0, top.accuracy.high or 0.0
     right = f"expected to get about {percent(top.accuracy.value, 0)} of new items right ({percent(low, 0)} to {percent(high, 0)} in nine cases of ten)"
-    if ground.labels < 1 or ground.classes < 2:
+    if ground.labels < 1:
         return f"Only {top.name} can run without labels: {right}, a guess until some items are labelled."
     near = [
         row.name

@@ -21,7 +21,7 @@ from graft.heads.base import IntArray
 from graft.results import Interval, StrategyResult, TrainingRecord
 from graft.selection.choice import worth_taking
 from graft.selection.contender import Contender, Ground, answers
-from graft.strategies.expected import expected_gain
+from graft.strategies.expected import HANDFUL, expected_gain
 from graft.strategies.items import Items
 from graft.strategies.trained import Trained
 
@@ -30,7 +30,6 @@ MOST_SPLITS = (
 )
 FEWEST_ERRORS = 6  # mistakes of the best so far below which no rung could prove a gain: a sign test needs six that all fall on one side
 PROBE_STEPS = 3
-HANDFUL = 16  # items
 SINGLE = (0,)
 
 

@@ -35,6 +35,7 @@ MENDED: Mapping[tuple[str, str], tuple[float, ...]] = {
     ("contrastive", "text"): (0.0, 0.0, 0.05, 0.08, 0.1, 0.1, 0.0),
     ("last-blocks", "image"): (0.0, 0.0, 0.0, 0.03, 0.06, 0.08, 0.08),
 }
+HANDFUL = 16  # items; with no more than these a rung that trains is not expected to gain anything
 IDLE_NAMES: Mapping[str, float] = {"zero-shot": -0.3, "named-prototypes": -0.03, "named-linear-probe": -0.005}
 HELPFUL, HELPFUL_TIMES = 0.15, 3.0  # names are relied on from chance and this share on, or from so many times chance on
 NAMES_EXPECTED, NAMES_ITEMS = (

@@ -123,7 +123,7 @@ def _encoders(rows: Sequence[EncoderAdvice]) -> Table:
             "" if row.parameters is None else f"{row.parameters / 1e6:.1f} M",
             "" if row.dim is None else f"{row.dim:,}",
             "" if row.seconds is None else about(1000 * row.seconds),
-            (row.licence or "not told") if ranked else "",
+            (row.licence or ("not told" if row.parameters else "no weights")) if ranked else "",
             "" if row.distance is None else row.distance.verdict,
             style="bold" if place == 1 and ranked else None,
         )
