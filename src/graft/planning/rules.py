@@ -24,6 +24,7 @@ MORE_LABELS = (2, 5, 10)
 NOTICED = 0.02  # a rise in what is expected right that is worth telling
 UNEVEN = 5.0  # the largest class over the smallest
 MANY_COPIES = 0.05
+MEASURABLE = "A second label of every class, of items that are no copies of each other"
 MEMORY = 0.8  # of what is free
 
 
@@ -98,9 +99,8 @@ def _row(name: str, expected: Expected | None, situation: Situation) -> Advised:
 def _refusal(name: str, situation: Situation) -> str:
     """Why it cannot run, or nothing."""
     ground = situation.ground
-    if name == NAMES or "named" in name:
-        if not ground.worded:
-            return "it starts from class names, and this encoder knows nothing of words"
+    if (name == NAMES or "named" in name) and not ground.worded:
+        return "it starts from class names, and this encoder knows nothing of words"
     if ground.classes < 2:
         return "there are no two classes yet that could be told apart"
     if name in TRAINED and situation.unfit:
@@ -200,7 +200,7 @@ def _changes(situation: Situation, rows: Sequence[Advised]) -> Iterator[str]:
     if ground.worded and not ground.names_help and ground.labels < 50:
         yield "Class names in words: with --names FILE, a sentence for each class, heads that start from names may come first where labels are few."
     if not _probed(ground) and ground.probe is not None:
-        yield f"{_FOLDABLE}: then strategies can be measured on folds, and the ranges here shrink by half."
+        yield f"{MEASURABLE}: then strategies can be measured on folds, and the ranges here shrink by half."
     if situation.least and situation.most >= UNEVEN * situation.least:
         yield f"Labels of the rare classes: the smallest has {situation.least}, the largest {situation.most:,}; with --metric macro_f1 they count alike."
     if situation.copies >= MANY_COPIES:
@@ -256,11 +256,9 @@ def verdict(situation: Situation, rows: Sequence[Advised]) -> str:
     right = f"expected to get about {percent(top.accuracy.value, 0)} of new items right ({percent(low, 0)} to {percent(high, 0)} in nine cases of ten)"
     if ground.labels < 1:
         return f"Only {top.name} can run without labels: {right}, a guess until some items are labelled."
-    near = [
-        row.name
-        for row in rows[1:]
-        if row.status == "advised" and row.accuracy and row.accuracy.value > top.accuracy.value - 2 * ALIKE["accuracy"]
-    ]
+    bar = top.accuracy.value - 2 * ALIKE["accuracy"]
+    hopes = [row for row in rows[1:] if row.status == "advised" and (not row.trains or mended(row.name, ground) > 0)]
+    near = [row.name for row in hopes if row.accuracy and row.accuracy.value > bar]
     beside = f" Within a point of it: {', '.join(near)}; fit will tell." if near else ""
     basis = (
         ""
