@@ -257,7 +257,15 @@ def _from_counts(dataset: Dataset, known: Partition, reference: str, wish: Wish)
         ground, load, machine(), seen, unlabelled=known.unlabelled, unfit=_untrainable(encoder), budget=wish.budget
     )
     facts = DataFacts(
-        dataset.modality, len(dataset), labelled, known.unlabelled, classes=classes, names=dataset.classes
+        dataset.modality,
+        len(dataset),
+        labelled,
+        known.unlabelled,
+        classes=classes,
+        labels_a_class=float(labelled),
+        least=labelled,
+        most=labelled,
+        names=dataset.classes,
     )
     result = _result(situation, facts, dataset.name, info.reference, (), "")
     why = (

@@ -67,7 +67,7 @@ def read_description(words: Sequence[str]) -> tuple[Description, dict[str, str]]
     modality = _one_of(given, "modality", MODALITIES, problems)
     names = _one_of(given, "names", {**dict.fromkeys(YES, "yes"), **dict.fromkeys(NO, "")}, problems)
     budget = _budget(given.get("budget"), problems)
-    distance, guessed = of_words(given.get("domain", "").replace("-", " "), modality)
+    distance, guessed = of_words(given.get("domain", ""), modality)
     if modality is None and guessed is None:
         problems.append(
             "Neither modality nor a domain that is known says whether these are texts or pictures: add modality=text or modality=image."

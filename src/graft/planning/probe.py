@@ -32,7 +32,7 @@ NAMES = "zero-shot"
 class Probe:
     """What the look gave: shares right by fold (F,) of each strategy tried, and the mean number of labels a class they had learned from.
 
-    `scores` is empty where no folds can be drawn. `hits` is the share of `items` that the class names alone get right, None without names.
+    `items` counts copies once. `scores` is empty where no folds can be drawn. `hits` is the share of `items` that the class names alone get right, None without names.
     `sizes` are the mean items of a fold's two parts, `seconds` those of the processor for one fold of the kernel probe.
     """
 
@@ -64,7 +64,7 @@ def probe(x_ND: NDArray[np.float32], y_N: IntArray, task: Task, groups_N: IntArr
             hits = float((head.logits(x_ND).argmax(axis=1) == y_N).mean())
         parts = _folds(np.asarray(y_N, np.int64), groups_N, seed)
         if not parts:
-            return Probe(len(y_N), task.n_classes, hits=hits)
+            return Probe(len(np.unique(groups_N)), task.n_classes, hits=hits)
         scores: dict[str, list[float]] = {name: [] for name in LEARNED}
         spent = 0.0
         for train, held in parts:
@@ -76,7 +76,7 @@ def probe(x_ND: NDArray[np.float32], y_N: IntArray, task: Task, groups_N: IntArr
                 spent += (time.thread_time() - started) if name == "kernel-probe" else 0.0
     learned = [np.bincount(y_N[train]) for train, _ in parts]
     return Probe(
-        items=len(y_N),
+        items=len(np.unique(groups_N)),
         classes=task.n_classes,
         scores={name: np.asarray(values) for name, values in scores.items()},
         labels_a_class=float(np.mean([np.median(counts[counts > 0]) for counts in learned])),
