@@ -41,7 +41,7 @@ def _cell(text: str) -> str:
 
 
 def _repeats(parameter: Parameter) -> bool:
-    return parameter.many and not parameter.positional
+    return parameter.many and not parameter.positional and not parameter.words
 
 
 def _value(parameter: Parameter) -> str:
@@ -49,7 +49,7 @@ def _value(parameter: Parameter) -> str:
         return ""
     if isinstance(parameter.kind, tuple):
         return " " + "\\|".join(parameter.kind)
-    return " " + {int: "N", float: "X", Path: "PATH"}.get(parameter.kind, "WORD")
+    return " " + {int: "N", float: "X", Path: "PATH"}.get(parameter.kind, "WORD") + "..." * parameter.words
 
 
 def _default(parameter: Parameter) -> str:

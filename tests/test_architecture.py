@@ -28,7 +28,7 @@ ROWS = (
     {"data", "encoders", "heads", "store", "metrics", "tensors"},
     {"encoding", "trainers", "artifact", "reports", "listings", "interactions"},
     {"strategies", "retrieval", "recommenders"},
-    {"selection", "diagnostics", "judging", "opened", "towers"},
+    {"selection", "diagnostics", "judging", "opened", "planning", "towers"},
     {"fitting", "recommending"},
     {"verbs", "estimator", "loading"},
     {"server"},

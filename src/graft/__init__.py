@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from graft.verbs.encode import encode
     from graft.verbs.fit import fit
     from graft.verbs.index import index
+    from graft.verbs.plan import plan
     from graft.verbs.predict import predict
     from graft.verbs.pretrain import pretrain
     from graft.verbs.recommend import fit as fit_recommender
@@ -47,6 +48,7 @@ __all__ = [
     "load",
     "open_encoder",
     "open_index",
+    "plan",
     "predict",
     "pretrain",
     "reproduce",
@@ -65,6 +67,7 @@ _HOMES = {
     "load": "graft.loading",
     "open_encoder": "graft.opened",
     "open_index": "graft.retrieval.opened",
+    "plan": "graft.verbs.plan",
     "predict": "graft.verbs.predict",
     "pretrain": "graft.verbs.pretrain",
     "reproduce": "graft.verbs.reproduce",

@@ -32,6 +32,7 @@ from graft.results import Fault, to_json
 
 VERBS = (
     "fit",
+    "plan",
     "predict",
     "tune",
     "pretrain",
@@ -64,6 +65,7 @@ Graft takes a pretrained model the rest of the way: from a pile of images or tex
 to a classifier you can trust or a search engine, with the evidence for every choice.
 
   graft demo                           see it work, offline, on data that comes with it
+  graft plan photos/                   which strategy to take, what to expect of it, what it costs
   graft fit photos/ --out birds        one folder a class (or a .zip, .csv, .tsv, .jsonl, .parquet)
   graft predict birds new.jpg          what is it, and how sure
   graft index photos/ --out found      any pictures or texts, labels or not; run again, it is updated
@@ -92,6 +94,7 @@ class Parameter:
     positional: bool
     required: bool
     many: bool
+    words: bool = False  # takes all words up to the next flag, instead of being repeated
 
     @property
     def flag(self) -> str:
@@ -142,6 +145,7 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
         positional=parameter.kind is not inspect.Parameter.KEYWORD_ONLY,
         required=required,
         many=many,
+        words=tuple in origins,
     )
 
 
@@ -160,7 +164,7 @@ def _click_parameter(parameter: Parameter) -> click.Parameter:
     if parameter.positional:
         many = -1 if parameter.many else 1
         return click.Argument([parameter.name], required=parameter.required, nargs=many, metavar=parameter.flag)
-    text = parameter.help + (" May be repeated." if parameter.many else "")
+    text = parameter.help + (" May be repeated." if parameter.many and not parameter.words else "")
     options: dict[str, Any] = {"help": text, "required": parameter.required, "multiple": parameter.many}
     options |= {"is_flag": True} if kind is bool else {"type": kind}
     if parameter.default is not None and parameter.default is not False and parameter.default != ():
@@ -179,7 +183,8 @@ def _command(name: str) -> click.Command:
 
     text = (inspect.getdoc(function) or "").split("\n\n")
     arguments = [f"  {p.flag}  {p.help}" for p in known if p.positional]
-    return click.Command(
+    return _Command(
+        frozenset(p.flag for p in known if p.words),
         name.split()[-1],
         callback=call,
         help="\n\n".join([text[0], "\b\n" + "\n".join(arguments)] if arguments else text[:1]),
@@ -191,6 +196,26 @@ def _command(name: str) -> click.Command:
         ],
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
+
+
+class _Command(click.Command):
+    """A verb; each of its flags in `wordy` takes all words up to the next flag: `--encoders A B C`."""
+
+    def __init__(self, wordy: frozenset[str], *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.wordy = wordy
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spelt: list[str] = []
+        current, taken = "", 0
+        for word in args:
+            if word.startswith("-") and len(word) > 1:
+                current, taken = word if word in self.wordy else "", 0
+            elif current:
+                spelt += [current] * (taken > 0)
+                taken += 1
+            spelt.append(word)
+        return super().parse_args(ctx, spelt)
 
 
 class _Verbs(click.Group):

@@ -275,6 +275,20 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class PlanCheck:
+    """How well the rules of `plan` foretold a fit: the strategy they put first, what it was expected to get right and what it did
+    (`measured_on` test or folds), and the rank correlation of expected with cross-validated accuracies over so many `strategies`."""
+
+    top: str
+    expected: Interval
+    measured: Interval
+    measured_on: str
+    held: bool
+    rank_correlation: float | None
+    strategies: int
+
+
+@dataclass(frozen=True)
 class FitResult:
     """Everything `fit` found, as written to `result.json`."""
 
@@ -300,6 +314,7 @@ class FitResult:
     command: str
     labels: None = None
     shift: Drift | None = None  # None where nothing speaks for one
+    plan: PlanCheck | None = None
     out: str = ""
     schema: int = SCHEMA
 

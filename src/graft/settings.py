@@ -9,6 +9,7 @@ import contextlib
 import contextvars
 import os
 import platform
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,6 +78,15 @@ def _number(name: str, default: str) -> float:
             f"The environment variable {name} is {text!r}; it must be a number above 0, such as {default}."
         )
     return value
+
+
+def duration(text: str) -> float:
+    """Seconds in "90s", "1.5m", "2h" or "90"; raises UsageError for anything else or not above 0."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise UsageError(f"--budget {text!r} is not a time. Write seconds, minutes or hours: 90s, 10m, 2h.")
+    return seconds
 
 
 def leads() -> bool:

@@ -7,23 +7,15 @@ import pytest
 
 from graft.results import Interval
 from graft.selection.choice import (
-    ADVANTAGE,
-    ALIKE,
-    LABELS,
-    MENDED,
-    PSEUDO_ITEMS,
     Standing,
     Wording,
-    advantage,
     choose,
     choose_unmeasured,
-    expected_gain,
     explain,
-    names_hold,
     worth_taking,
 )
+from graft.strategies.expected import ALIKE, PSEUDO_ITEMS, advantage
 from graft.strategies.frozen import STRATEGIES
-from graft.strategies.trained import TRAINED
 
 SIZES = (900.0, 100.0)
 RNG = np.random.default_rng(0)
@@ -75,25 +67,6 @@ def test_what_is_beaten_beyond_doubt_is_out_whatever_was_expected() -> None:
     assert choose(standings, items=20, labels_a_class=10, sizes=(18.0, 2.0)).chosen == 0
 
 
-def test_advantage_is_the_table_between_its_columns() -> None:
-    assert set(ADVANTAGE) == set(STRATEGIES)
-    for name, row in ADVANTAGE.items():
-        assert [advantage(name, k, names=True) for k in LABELS] == pytest.approx(row)
-    assert advantage("named-prototypes", 10_000, names=True) == ADVANTAGE["named-prototypes"][-1]
-    middle = advantage("named-linear-probe", 50**0.5 * 20**0.5, names=True)
-    low, high = sorted((ADVANTAGE["named-linear-probe"][4], ADVANTAGE["named-linear-probe"][5]))
-    assert low <= middle <= high
-    assert advantage("contrastive", 5, names=True) == 0.0
-
-
-def test_names_hold_when_they_beat_chance() -> None:
-    assert names_hold(0.62, 10, 10)
-    assert not names_hold(0.0, 6, 6) and not names_hold(1 / 6, 30, 6)
-    assert not names_hold(0.5, 1000, 2)
-    assert names_hold(0.73, 16, 2)
-    assert names_hold(0.0, 0, 10)  # nothing seen yet: expected to help
-
-
 def test_without_folds_names_decide() -> None:
     runnable = [(name, "e") for name in STRATEGIES]
     place, why = choose_unmeasured(runnable, {"e": True})
@@ -128,17 +101,6 @@ def test_log_loss_is_not_shrunk_towards_points() -> None:
     standings = [standing("linear-probe", -0.97, 0.3), standing("named-linear-probe", -1.2)]
     found = choose(standings, items=20, labels_a_class=2, sizes=SIZES, metric="log_loss")
     assert found.chosen == 0 and found.shrunk == pytest.approx((-0.97, -1.2))
-
-
-def test_a_share_of_the_mistakes_is_expected_to_be_mended() -> None:
-    share = MENDED["contrastive", "text"][LABELS.index(10)]
-    assert expected_gain("contrastive", "text", 10, 30_000, 100_000) == pytest.approx(0.3 * share, rel=1e-3)
-    assert expected_gain("contrastive", "text", 10, 2, 32) == pytest.approx(
-        10 / 72 * share
-    )  # beside 8 of 40 expected beforehand
-    assert expected_gain("contrastive", "image", 10, 3, 10) == expected_gain("lora", "text", 10, 3, 10) == 0
-    assert {(name, kind) for name, rung in TRAINED.items() for kind in rung.climbed} >= MENDED.keys()
-    assert all(len(shares) == len(LABELS) and min(shares) >= 0 and max(shares) < 0.2 for shares in MENDED.values())
 
 
 def test_a_gain_that_proves_nothing_is_blended_with_what_is_expected() -> None:

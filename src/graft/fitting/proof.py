@@ -18,6 +18,7 @@ from graft.errors import ModelError
 from graft.fitting.session import Stopwatch, environment
 from graft.fitting.steps import Chosen
 from graft.heads.base import softmax
+from graft.planning.foretold import check
 from graft.reports.build import fit_report
 from graft.results import (
     Abstention,
@@ -151,6 +152,8 @@ def _result(chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, fol
         faults=dataset.faults,
         duplicates=chosen.duplicates,
     )
+    on_chosen = [r for r in selection.results if r.encoder in (chosen.pool.summary.reference, "")]
+    taken = next((r for r in on_chosen if r.name == selection.chosen), None)
     return FitResult(
         name=dataset.name,
         task="classify",
@@ -169,6 +172,7 @@ def _result(chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, fol
         per_class=proof.per_class,
         suspects=proof.suspects,
         folds=selection.how,
+        plan=check(chosen.expected, on_chosen, taken, proof.test),
         seconds=dict(watch.seconds),
         environment=environment(),
         command=command,

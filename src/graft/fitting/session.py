@@ -15,7 +15,7 @@ from typing import Any
 
 from graft.errors import UsageError, unknown
 from graft.selection.trials import METRICS
-from graft.settings import processor, threads
+from graft.settings import duration, processor, threads
 from graft.store.files import check_writable
 from graft.strategies.trained import ALL_NAMES, TRAINED
 from graft.trainers.recipe import with_settings
@@ -110,15 +110,6 @@ class Stopwatch:
     def left(self) -> float | None:
         """Seconds left of the budget, at least 0; None without a budget."""
         return None if self._budget is None else max(0.0, self._budget - (time.perf_counter() - self._started))
-
-
-def duration(text: str) -> float:
-    """Seconds in "90s", "1.5m", "2h" or "90"; raises UsageError for anything else or not above 0."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
-    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
-    if seconds <= 0:
-        raise UsageError(f"--budget {text!r} is not a time. Write seconds, minutes or hours: 90s, 10m, 2h.")
-    return seconds
 
 
 def environment() -> dict[str, str]:

@@ -6,7 +6,7 @@ Legend: N items, D dims, S pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from graft.encoders.open import BUNDLED, open_encoder
 from graft.encoding import encode
 from graft.errors import DataError, UsageError
 from graft.fitting.upper import Grounds, Request, encode_tuned, try_upper
+from graft.planning.expectation import Expected
+from graft.planning.foretold import foretell
 from graft.results import (
     Drift,
     Duplicates,
@@ -144,8 +146,8 @@ def _fitting_encoder(reference: str, modality: str) -> Encoder:
 class Chosen:
     """The choice and all that judges it: the data set with both parts, the chosen encoder's `pool`, the ladder's evidence, what was copied.
 
-    `encoders` are all that competed; `shift` is a difference between the parts that the frozen vectors show;
-    `tuned` is the trained encoder of `pool` where a rung that trains was chosen.
+    `encoders` are all that competed; `shift` is a difference between the parts that the frozen vectors show; `expected` is what the rules of
+    `plan` foretell of each strategy on the chosen encoder; `tuned` is the trained encoder of `pool` where a rung that trains was chosen.
     """
 
     dataset: Dataset
@@ -156,6 +158,7 @@ class Chosen:
     encoders: tuple[EncoderSummary, ...]
     tuned: TunedEncoder | None = None
     shift: Drift | None = None
+    expected: Mapping[str, Expected] = field(default_factory=dict)
 
 
 def choose(
@@ -172,15 +175,9 @@ def choose(
     `group` is "auto" (near duplicates stay together), "none", or a column's name; `hold_out` goes to `after_encoding`; `request`
     says which strategies are wanted, and the seconds left of a time budget.
     """
-    grouping = near_duplicates(encoded)
-    groups = encoded.dataset.groups
-    if groups is None:
-        groups = grouping.group_ids if group == "auto" else np.arange(len(encoded.dataset))
     seed = request.seed
-    partition = after_encoding(encoded.dataset, encoded.partition, groups, seed=seed, **hold_out)
-    dataset, partition = learnable(encoded.dataset, partition)
-    kept = [encoded.dataset.classes.index(name) for name in dataset.classes]
-    pools = [replace(pool, task=pool.task.only(kept)) for pool in encoded.pools]
+    parted = hold_out_test(encoded, group=group, hold_out=hold_out, seed=seed)
+    dataset, partition, pools, groups = parted.dataset, parted.partition, parted.pools, parted.groups
     train = partition.train
     candidates = [Candidate(pool.summary.reference, pool.x_ND[train], pool.task) for pool in pools]
     labels = dataset.labels[train]
@@ -195,7 +192,7 @@ def choose(
         seed=seed,
     )
     position = [candidate.encoder for candidate in candidates].index(selection.encoder)
-    duplicates = _duplicates(encoded.dataset, partition, grouping)
+    duplicates = _duplicates(encoded.dataset, partition, parted.grouping)
     if selection.folds and _share_grouped(groups[train]) >= WORTH_COMPARING and request.left() != 0.0:
         random = score_ungrouped(selection, candidates[position], labels, seed=seed)
         duplicates = replace(duplicates, grouped=_score(selection), random=random)
@@ -203,12 +200,37 @@ def choose(
     pool = pools[position]
     assert partition.test is not None
     shift = quick(pool.x_ND, train, partition.test, groups, seed)
+    expected = foretell(pool.x_ND[train], labels, pool.task, groups[train], modality=dataset.modality, seed=seed)
     ground = Grounds(pool.x_ND[train], labels, pool.task, dataset.classes, dataset.class_descriptions(), request)
     upper = try_upper(selection, pool.encoder, [dataset.contents[i] for i in train], ground)
     if upper.encoder is not None:
         x_ND, summary = encode_tuned(upper.encoder, dataset.contents)
         pool = replace(pool, x_ND=x_ND, summary=replace(summary, reference=pool.summary.reference))
-    return Chosen(dataset, partition, pool, upper.selection, duplicates, summaries, upper.encoder, shift)
+    return Chosen(dataset, partition, pool, upper.selection, duplicates, summaries, upper.encoder, shift, expected)
+
+
+@dataclass(frozen=True, eq=False)
+class Parted:
+    """The items with the test part held out: views of the classes that can be learned, `groups` (N,) that stay together, and what was copied."""
+
+    dataset: Dataset
+    partition: Partition
+    pools: tuple[Pool, ...]
+    groups: NDArray[np.int64]
+    grouping: Grouping
+
+
+def hold_out_test(encoded: Encoded, *, group: str, hold_out: Mapping[str, Any], seed: int) -> Parted:
+    """Keep together what belongs together, and hold out the test part if none is fixed; `group` and `hold_out` as in `choose`."""
+    grouping = near_duplicates(encoded)
+    groups = encoded.dataset.groups
+    if groups is None:
+        groups = grouping.group_ids if group == "auto" else np.arange(len(encoded.dataset))
+    partition = after_encoding(encoded.dataset, encoded.partition, groups, seed=seed, **hold_out)
+    dataset, partition = learnable(encoded.dataset, partition)
+    kept = [encoded.dataset.classes.index(name) for name in dataset.classes]
+    pools = tuple(replace(pool, task=pool.task.only(kept)) for pool in encoded.pools)
+    return Parted(dataset, partition, pools, groups, grouping)
 
 
 def near_duplicates(encoded: Encoded) -> Grouping:

@@ -81,6 +81,15 @@ def overlap_recall(found_QK: NDArray[np.int64], exact_QK: NDArray[np.int64]) -> 
     return result
 
 
+def spearman(a_N: AnyFloats, b_N: AnyFloats) -> float | None:
+    """Spearman's rank correlation of two lists (N,), equal values sharing the mean of their ranks; None where one of them does not vary."""
+    rows: list[Floats] = [np.asarray(a_N, np.float64), np.asarray(b_N, np.float64)]
+    ranks_2N = np.stack([np.mean((row[:, None] > row) + 0.5 * (row[:, None] == row), axis=1) for row in rows])
+    centred_2N = ranks_2N - ranks_2N.mean(axis=1, keepdims=True)
+    lengths = np.sqrt((centred_2N**2).sum(axis=1))
+    return None if not lengths.all() else float(centred_2N[0] @ centred_2N[1] / lengths.prod())
+
+
 def query_interval(values_Q: Floats, seed: int, resamples: int = RESAMPLES) -> Interval:
     """Mean over queries with the 95 % interval of a bias-corrected bootstrap of the queries (Efron 1987); `n` is Q.
 

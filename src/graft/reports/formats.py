@@ -57,6 +57,15 @@ def seconds(value: float) -> str:
     return f"{hours}{NARROW}h" + (f" {minutes}{NARROW}min" if minutes else "")
 
 
+def about(value: float) -> str:
+    """A rough time in seconds, to the digits that an estimate has: `< 1 s`, `7 s`, `12 min`, `3 h`."""
+    if value < 1:
+        return f"<{NARROW}1{NARROW}s"
+    if value < 90:
+        return f"{value:.0f}{NARROW}s"
+    return f"{value / 60:.0f}{NARROW}min" if value < 5400 else f"{value / 3600:.0f}{NARROW}h"
+
+
 def memory(megabytes: float) -> str:
     """Megabytes, or gigabytes from a thousand on; a dash for nothing measured."""
     if megabytes <= 0:

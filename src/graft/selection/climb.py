@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from graft.errors import ModelError
 from graft.heads.base import IntArray
 from graft.results import Interval, StrategyResult, TrainingRecord
-from graft.selection.choice import expected_gain, worth_taking
+from graft.selection.choice import worth_taking
 from graft.selection.contender import Contender, Ground, answers
+from graft.strategies.expected import HANDFUL, expected_gain, likely_wrong
 from graft.strategies.items import Items
 from graft.strategies.trained import Trained
 
@@ -29,7 +30,6 @@ MOST_SPLITS = (
 )
 FEWEST_ERRORS = 6  # mistakes of the best so far below which no rung could prove a gain: a sign test needs six that all fall on one side
 PROBE_STEPS = 3
-HANDFUL = 16  # items
 SINGLE = (0,)
 
 
@@ -138,7 +138,7 @@ def _expected(ground: Ground, rung: Trained, frozen: Contender) -> float:
         return 0.0
     counts_C = np.bincount(ground.y_N)
     labels, items = float(np.median(counts_C[counts_C > 0])), sum(map(len, _validated(frozen)))
-    return expected_gain(rung.name, ground.items.encoder.info.modality, labels, _mistakes(frozen), items)
+    return expected_gain(rung.name, ground.items.encoder.info.modality, labels, likely_wrong(_mistakes(frozen), items))
 
 
 def _validated(found: Contender) -> list[IntArray]:

@@ -18,9 +18,10 @@ from graft.errors import DataError, UsageError, unknown
 from graft.heads.base import Head, IntArray
 from graft.metrics.intervals import corrected_resampled_t
 from graft.results import Interval, StrategyResult
-from graft.selection.choice import Standing, Wording, choose, choose_unmeasured, difference, explain, names_hold
+from graft.selection.choice import Standing, Wording, choose, choose_unmeasured, difference, explain
 from graft.selection.trials import METRICS, Fold, Plan, Trial, measure
 from graft.settings import one_thread, progress
+from graft.strategies.expected import names_hold
 from graft.strategies.frozen import STRATEGIES, Settings, Strategy, Task, strategies_named
 
 MOST_FOLDS, MOST_REPEATS = 10, 2

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from graft.reports.formats import known
 from graft.results import DataSummary, EncoderSummary, FitResult, StrategyResult
-from graft.tables import pretraining, recommend, search, serving, shift, training, weights
+from graft.tables import planning, pretraining, recommend, search, serving, shift, training, weights
 from graft.tables.parts import ends, faults, heading, interval, line, plain_table, signed, size
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def _fit(result: FitResult) -> RenderableType:
     if trained := list(training.trained_rungs(result)):
         parts += [Text(""), *trained]
     parts += [Text(""), *_data(result.data)]
+    if result.plan is not None:
+        parts.append(planning.foretold(result.plan))
     if result.suspects:
         parts.append(Text(f"Labels in doubt: {len(result.suspects)}, shown in the report."))
     parts += faults(result.data.faults)
@@ -201,6 +203,7 @@ _RENDERERS: dict[str, Callable[[Any], RenderableType]] = {
     "CacheUse": _cache,
     "Diagnosis": _diagnosis,
     "TuneResult": training.tune_table,
+    "PlanResult": planning.plan_table,
     "PretrainResult": pretraining.pretrain_table,
     "IndexResult": search.index_table,
     "IndexVersions": search.versions_table,

@@ -58,11 +58,12 @@ def fit(
     StorageError when `out` cannot be written.
     """
     flags = {name: value for name, value in locals().items() if name != "interactions"}
-    from graft.fitting.session import at_once, command_line, duration, environment, free_folder
+    from graft.fitting.session import at_once, command_line, environment, free_folder
     from graft.interactions.columns import Columns
     from graft.interactions.read import read_interactions
     from graft.recommending.flow import Request, publish, recommended
     from graft.recommending.models import kinds_named, with_tower
+    from graft.settings import duration
     from graft.towers.training import read_tower
 
     weights, wanted, given, seconds, of_items, of_users = at_once(

@@ -1,0 +1,175 @@
+"""How right each strategy is expected to be, with an honest range, from counts alone or with a probe of the vectors.
+
+**Base.** What a linear probe gets right: the probe's own score as so many items, beside what public sets gave at this number of labels as
+`PRIOR_ITEMS` more; without a probe the latter alone. Its mistakes are carried to the full number of labels along `CURVE`. **Strategies** are
+the base and what is known of each (`graft.strategies.expected`); those that were probed are blended with their own score, as `fit` does. Where
+class names mean something to the encoder, heads that start from them are expected to be better than the names alone.
+**Range.** Nine in ten times the accuracy on new items should lie inside; its parts are the chance in the items looked at, the draw of the labels,
+and what differs between data sets.
+Legend: K labels a class.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from graft.planning.probe import NAMES, Probe
+from graft.strategies.expected import (
+    HANDFUL,
+    NAMES_EXPECTED,
+    NAMES_ITEMS,
+    PSEUDO_ITEMS,
+    advantage,
+    expected_gain,
+    names_hold,
+)
+from graft.strategies.frozen import STRATEGIES
+from graft.strategies.trained import TRAINED
+
+LEVEL = 0.9
+WIDE = 1.645  # standard deviations on either side that hold nine in ten
+# Share right of the linear probe above chance (0 is chance, 1 all right) on SST-2, AG News, Banking77, CIFAR-10 and NEU at K labels a class
+# (bench/results/accuracy.json), and how much it differs between sets.
+KS = (1, 5, 10, 20, 50, 100, 1000)
+SKILL = (0.45, 0.65, 0.70, 0.75, 0.77, 0.80, 0.85)
+SKILL_SPREAD = 0.27
+PRIOR_ITEMS = 4.0  # p (1 - p) / spread²
+CURVE = 0.35  # mistakes fall with K to this power: .25 to .7 between 5 and 20 labels a class on those sets
+CURVE_SPREAD = 0.2
+DRAW = 0.1  # standard deviation of a share right at one label a class by the draw and the set; falls with the root of K
+RULE = 0.012  # and what is left of it with many labels
+TRAINED_SPREAD = (
+    0.12  # of the mistakes of the best frozen strategy: what a rung that trains gains or loses beyond what is expected
+)
+UNKNOWN_SPREAD = 0.2  # the same of a rung of which nothing is expected
+IDLE_SPREAD = 0.12  # of names alone that mean nothing: 7 % of six classes of NEU
+NAMED_LEAD = 0.01  # a head that starts from names was that and more ahead of the names alone
+UNPROVEN = -0.005  # such a rung is put below the best frozen strategy, which costs less
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Share of new items expected right, and the ends between which it should lie nine in ten times."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def around(cls, value: float, spread: float) -> Expected:
+        """A value with so many standard deviations on either side, within 0 and 1."""
+        ends = (min(1.0, max(0.0, value + sign * WIDE * spread)) for sign in (0, -1, 1))
+        return cls(*ends)
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What an expectation rests on: the median `labels` a class, the `classes`, the items' `modality`, the probe where there is one.
+
+    `names` says whether class names are known to mean something to the encoder, None where a probe has to tell; an encoder that knows
+    nothing of words has `worded` False.
+    """
+
+    modality: str
+    classes: int
+    labels: float
+    probe: Probe | None = None
+    names: bool | None = None
+    worded: bool = True
+
+    @property
+    def names_help(self) -> bool:
+        """Whether class names mean something to the encoder, as far as can be told."""
+        if not self.worded:
+            return False
+        if self.probe is not None and self.probe.hits is not None:
+            return names_hold(self.probe.hits, self.probe.items, self.classes)
+        return names_hold(0.0, 0, self.classes) if self.names is None else self.names
+
+
+def expectations(ground: Ground) -> dict[str, Expected]:
+    """What is expected of every frozen strategy that can run, and of the rungs that `fit` trains unasked on these items."""
+    if ground.classes < 2:
+        return {}
+    base, spread = base_of(ground)
+    frozen = {name: _frozen(name, ground, base, spread) for name in STRATEGIES if ground.worded or "named" not in name}
+    if not ground.worded:
+        frozen.pop(NAMES)
+    if ground.labels < 1:
+        return {name: frozen[name] for name in frozen if name == NAMES}
+    best = max(frozen.values(), key=lambda found: found.value)
+    trained = {}
+    for name, rung in TRAINED.items():
+        if ground.modality not in rung.climbed:
+            continue
+        wrong, half = 1 - best.value, max(best.high - best.value, best.value - best.low) / WIDE
+        gain = wrong * mended(name, ground)
+        moves = (TRAINED_SPREAD if gain > 0 else UNKNOWN_SPREAD) * wrong
+        trained[name] = Expected.around(best.value + (gain or UNPROVEN), math.hypot(half, moves))
+    return {**frozen, **trained}
+
+
+def mended(name: str, ground: Ground) -> float:
+    """The share of the best frozen strategy's mistakes that a rung that trains is expected to mend; 0 where nothing is expected."""
+    if ground.labels * ground.classes <= HANDFUL:
+        return 0.0
+    return expected_gain(name, ground.modality, ground.labels, 1.0)
+
+
+def base_of(ground: Ground) -> tuple[float, float]:
+    """What the linear probe is expected to get right with all the labels, and the standard deviation of that."""
+    chance = 1 / ground.classes
+    skill = float(np.interp(math.log(max(1.0, ground.labels)), np.log(KS), SKILL))
+    prior, wide = chance + (1 - chance) * skill, (1 - chance) * SKILL_SPREAD
+    probe = ground.probe
+    if probe is None or not probe.scores:
+        return prior, wide
+    measured = float(np.mean([full(probe, name, ground) - _ahead(name, ground) for name in probe.scores]))
+    value = (probe.items * measured + PRIOR_ITEMS * prior) / (probe.items + PRIOR_ITEMS)
+    counted = value * (1 - value) / (probe.items + PRIOR_ITEMS)
+    further = (1 - value) * CURVE_SPREAD * math.log(max(1.0, ground.labels / probe.labels_a_class))
+    drawn = 4 * value * (1 - value) * DRAW / math.sqrt(max(1.0, ground.labels))  # nothing moves far near 0 and 1
+    return value, math.sqrt(counted + further**2 + drawn**2 + RULE**2)
+
+
+def full(probe: Probe, name: str, ground: Ground) -> float:
+    """A probed score carried from the labels a fold learned from to all of them."""
+    fewer = min(1.0, probe.labels_a_class / max(1.0, ground.labels))
+    return float(1 - (1 - probe.mean(name)) * fewer**CURVE)
+
+
+def _ahead(name: str, ground: Ground) -> float:
+    return advantage(name, ground.labels, names=ground.names_help)
+
+
+def _frozen(name: str, ground: Ground, base: float, spread: float) -> Expected:
+    """One frozen strategy."""
+    probe = ground.probe
+    if name == NAMES:
+        return _names_alone(ground, base, spread)
+    value = base + _ahead(name, ground)
+    if probe is not None and name in probe.scores:
+        value = (probe.items * full(probe, name, ground) + PSEUDO_ITEMS * value) / (probe.items + PSEUDO_ITEMS)
+    if ground.names_help and "named" in name and probe is not None and probe.hits is not None:
+        value = max(value, _shrunk_hits(probe) + NAMED_LEAD)
+    return Expected.around(min(value, 1.0), spread)
+
+
+def _shrunk_hits(probe: Probe) -> float:
+    assert probe.hits is not None
+    return float((probe.items * probe.hits + NAMES_ITEMS * NAMES_EXPECTED) / (probe.items + NAMES_ITEMS))
+
+
+def _names_alone(ground: Ground, base: float, spread: float) -> Expected:
+    """Zero-shot learns nothing from the items, so its hits on them are fair, and nothing but chance moves them."""
+    probe = ground.probe
+    if probe is None or probe.hits is None:
+        chance = 1 / ground.classes
+        if not ground.names_help:
+            return Expected.around(chance, IDLE_SPREAD)
+        return Expected.around(max(chance, base + _ahead(NAMES, ground)), max(spread, SKILL_SPREAD))
+    value = _shrunk_hits(probe)
+    return Expected.around(value, math.sqrt(value * (1 - value) / (probe.items + NAMES_ITEMS) + RULE**2))
