@@ -165,6 +165,6 @@ def test_a_sentence_says_what_was_measured() -> None:
         what="", n=50, metrics={"hr@10": Interval(0.3, 0.2, 0.4, 50)}, gain=Interval(0.1, 0.05, 0.15, 50), way="image"
     )
     assert content.said(cold) == (
-        "Of 50 people 30.0% find something they like among 10 items known by their picture alone, 20.0% by chance: a new item's picture helps to "
+        "Of 50 people 30.0 % find something they like among 10 items known by their picture alone, 20.0 % by chance: a new item's picture helps to "
         "place it."
     )

@@ -226,7 +226,7 @@ def said(cold: Cold) -> str:
         else f"a new item's {words} does not help to place it beyond doubt"
     )
     return (
-        f"Of {hits.n:,} people {hits.value:.1%} find something they like among 10 items known by their {words} alone, {by_chance:.1%} by "
+        f"Of {hits.n:,} people {100 * hits.value:.1f} % find something they like among 10 items known by their {words} alone, {100 * by_chance:.1f} % by "
         f"chance: {verdict}."
     )
 
