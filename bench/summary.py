@@ -53,6 +53,7 @@ def main() -> None:
         ("recommend", recommend),
         ("serve", serve),
         ("recommend_quality", recommend_quality),
+        ("shift", shift),
     ):
         path = RESULTS / f"{name}.json"
         if path.is_file():
@@ -292,6 +293,29 @@ def _gap(ours: Mapping[int, Mapping[str, Any]], others: Mapping[int, Mapping[str
 
 def _between(interval: Interval) -> str:
     return "" if interval.low is None or interval.high is None else f" ({interval.low:.3f} to {interval.high:.3f})"
+
+
+def shift(found: Mapping[str, Any]) -> str:
+    """Two sets compared, and what a fit pays for it."""
+
+    def median(row: Mapping[str, Any]) -> list[str]:
+        seconds = [row["seconds"], row["processor_seconds"]]
+        return [f"{statistics.median(s):.2f} ({min(s):.2f} to {max(s):.2f})" for s in seconds]
+
+    rows = [
+        [what, str(row["dims"]), *median(part)]
+        for row in found["rows"]
+        for what, part in (
+            (f"{row['items']:,} against {row['items']:,} vectors, everything", row),
+            ("what a fit of 2,000 items adds", row["fit"]),
+        )
+    ]
+    return (
+        f"## Two sets compared\n\n`bench/shift.py`, {found['date']}, {machine(found['machine'])}, one thread. Everything after encoding: classifiers on "
+        "the vectors and on counts of 1,000 words with 199 labellings each, kernel distance, class shares of ten classes. Median of "
+        f"{found['rounds']} rounds with their range; the machine was shared, so the processor's seconds are the ones to compare.\n\n"
+        + table(["what", "numbers a vector", "seconds", "processor seconds"], rows)
+    )
 
 
 def ends(interval: Mapping[str, Any], signed: bool = False) -> str:

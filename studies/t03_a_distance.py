@@ -40,8 +40,8 @@ from graft.metrics.shift import discriminate
 from graft.results import to_json
 
 FULL: dict[str, Any] = {
-    "home": "data:mnist", "away": "data:fashion_mnist", "noise": [0.2, 0.5], "compared": 200, "school": 40, "shots": 8, "tested": 30,
-    "epochs": 10, "schooling": 8, "seeds": [0, 1, 2],
+    "home": "data:mnist", "away": "data:fashion_mnist", "noise": [0.3], "compared": 200, "school": 40, "shots": 8, "tested": 30,
+    "epochs": 8, "schooling": 6, "seeds": [0, 1, 2],
 }  # fmt: skip
 QUICK: dict[str, Any] = FULL | {
     "home": "data:digits", "away": "", "noise": [0.5], "compared": 30, "school": 8, "shots": 4, "tested": 4, "epochs": 2, "schooling": 2,
