@@ -255,7 +255,8 @@ def two_tower(repeats: int) -> dict[str, Any]:
     """
     from graft.interactions.read import read_interactions
     from graft.towers.known import Known, item_facts, item_rows
-    from graft.towers.two_tower import Training, TwoTower
+    from graft.towers.training import Training
+    from graft.towers.two_tower import TwoTower
 
     torch.set_num_threads(1)
     reading = read_interactions("data:movietweetings-100k")

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 from tests.recommending.small_likes import saved
 
+from graft.data.dataset import Content, ImageSource
 from graft.encoders.open import open_encoder
+from graft.encoding import encode
 from graft.errors import MissingError, ModelError, UsageError
 from graft.interactions.likes import Catalogue, Interactions
 from graft.recommenders.als import ALS
@@ -18,6 +20,7 @@ from graft.recommending import artefact, content
 from graft.recommending.contest import Entry, Rules
 from graft.recommending.models import KINDS
 from graft.recommending.opened import OpenedRecommender, open_recommender
+from graft.recommending.result import Cold
 from graft.results import Interval
 from graft.towers.known import Known
 from graft.towers.new_items import learn_map
@@ -94,13 +97,14 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ways = {}
     for way, reference in (("text", "minilm"), ("image", "pixels:4")):
         encoder = open_encoder(reference, modality=way)
+        examples: list[Content]
         if way == "text":
             examples = [["the sea, ships and sailors", "rockets in outer space"][i >= 6] for i in range(12)]
         else:
             examples = [picture(folder.parent / f"{i}.png", "blue" if i < 6 else "red") for i in range(12)]
-        x_IC = content.encode(examples, encoder).vectors
-        twice = lambda x: np.concatenate([x, x])  # 20 items are the least a map is learned from
-        found = learn_map(twice(x_IC), twice(vectors_ID))
+        x_IC = encode(examples, encoder).vectors
+        # 20 items are the least a map is learned from
+        found = learn_map(np.concatenate([x_IC, x_IC]), np.concatenate([vectors_ID, vectors_ID]))
         helps = way == "text"
         ways[way] = content.Way(found, encoder.info.reference, encoder.info.fingerprint, f"measured by {way}", helps)
     placing = content.Placing("als", vectors_ID, ways)
@@ -108,9 +112,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def picture(path: Path, colour: str) -> content.ImageSource:
+def picture(path: Path, colour: str) -> ImageSource:
     Image.new("RGB", (8, 8), colour).save(path)
-    return content.ImageSource(path)
+    return ImageSource(path)
 
 
 def test_a_new_item_lies_beside_what_is_described_like_it(films: Path, tmp_path: Path) -> None:
@@ -161,7 +165,7 @@ def test_the_folder_brings_it_back_and_older_ones_do_without(films: Path) -> Non
 
 
 def test_a_sentence_says_what_was_measured() -> None:
-    cold = content.Cold(
+    cold = Cold(
         what="", n=50, metrics={"hr@10": Interval(0.3, 0.2, 0.4, 50)}, gain=Interval(0.1, 0.05, 0.15, 50), way="image"
     )
     assert content.said(cold) == (

@@ -96,8 +96,7 @@ def test_what_cannot_be(two: tuple[Path, Path], tmp_path: Path) -> None:
 
 
 def test_a_fit_warns_of_parts_that_differ(two: tuple[Path, Path], tmp_path: Path) -> None:
-    plain = {"encoder": "pixels:4", "strategies": "prototypes"}
-    found = graft.fit(two[0], test=str(two[1]), out=tmp_path / "moved", **plain)
+    found = graft.fit(two[0], test=str(two[1]), out=tmp_path / "moved", encoder="pixels:4", strategies="prototypes")
     assert found.shift is not None and found.shift.p <= 0.01
     assert "look different from the training items" in (tmp_path / "moved" / "report.html").read_text()
     tree = json.loads((tmp_path / "moved" / "result.json").read_text())
@@ -108,7 +107,8 @@ def test_a_fit_warns_of_parts_that_differ(two: tuple[Path, Path], tmp_path: Path
         photos(tmp_path / "same", 15, seed=3),
         test=str(photos(tmp_path / "t", 9, seed=4)),
         out=tmp_path / "calm",
-        **plain,
+        encoder="pixels:4",
+        strategies="prototypes",
     )
     assert same.shift is None
     assert "look different" not in (tmp_path / "calm" / "report.html").read_text()

@@ -93,7 +93,7 @@ def test_words_alone(capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(capsys.readouterr().out)
     assert code == 0 and told["described"]["labels"] == "500" and told["distance"]["verdict"] == "far"
     assert {row["status"] for row in told["strategies"]} == {"advised", "costly"} and told["budget"] == 60
-    same = graft.plan(describe="labels=500 classes=3 domain=metal-surfaces budget=small")
+    same = graft.plan(describe=("labels=500", "classes=3", "domain=metal-surfaces", "budget=small"))
     assert [row.name for row in same.strategies] == [row["name"] for row in told["strategies"]]
 
 
