@@ -25,8 +25,8 @@ from graft.judging.scene import Scene, from_column
 from graft.judging.ways import Ways
 from graft.metrics.rank import accuracy_at, paired_interval, query_interval
 from graft.reports.formats import plural
-from graft.results import Evaluation
 from graft.retrieval.opened import OpenedIndex, open_index
+from graft.search_results import Evaluation
 from graft.verbs.index import index
 from graft.verbs.search import search
 

@@ -26,8 +26,8 @@ from studies.study import Numbers, Page, Setting, Study, Table, about, ends, mai
 from graft.data.catalogue import Programme, programmes
 from graft.encoders.open import open_encoder
 from graft.encoding import encode
-from graft.results import Evaluation
 from graft.retrieval.opened import OpenedIndex, open_index
+from graft.search_results import Evaluation
 from graft.verbs.index import index
 from graft.verbs.search import search
 

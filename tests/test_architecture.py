@@ -41,6 +41,7 @@ PART = {
     "batching": "encoding",
     "fidelity": "encoding",
     "proof": "fitting",
+    "search_results": "results",
     "session": "fitting",
 }
 

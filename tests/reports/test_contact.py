@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from graft.reports.contact import contact_sheet
-from graft.results import Hit, SearchResult
+from graft.search_results import Hit, SearchResult
 
 
 def result(*hits: Hit, matched: bool = True) -> SearchResult:

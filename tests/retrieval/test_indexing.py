@@ -18,10 +18,10 @@ from tests.vector_tables import clustered
 
 from graft.errors import DataError, ModelError, StorageError, UsageError
 from graft.listings.listing import Listing, read_listing
-from graft.results import IndexResult
 from graft.retrieval.indexing import columns, history, rollback, update
 from graft.retrieval.opened import OpenedIndex, open_index
 from graft.retrieval.viewing import Wanted
+from graft.search_results import IndexResult
 
 BIG = clustered(1600, 12)
 IVF = Wanted(kind="ivf", recall=0.8)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from graft.data.dataset import ImageSource
 from graft.data.images import UnreadableImage, decode
 from graft.errors import DataError, UsageError, unknown
-from graft.results import Hit, SearchResult
+from graft.search_results import Hit, SearchResult
 
 DIM = 64
 Rows = NDArray[np.float32]

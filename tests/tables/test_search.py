@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from PIL import Image
 
-from graft.results import (
-    EncoderSummary,
+from graft.results import EncoderSummary, Interval
+from graft.search_results import (
     Evaluation,
     Hit,
     IndexResult,
     IndexVersions,
-    Interval,
     QueryScore,
     Recall,
     SearchResult,

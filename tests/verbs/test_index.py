@@ -18,8 +18,8 @@ from tests.small_inputs import pictures, table
 from tests.vector_tables import clustered, vectors_table
 
 from graft.errors import DataError, MissingError, UsageError
-from graft.results import IndexResult, IndexVersions
 from graft.retrieval.opened import open_index
+from graft.search_results import IndexResult, IndexVersions
 from graft.verbs.index import index
 
 KILLS = 300 if os.environ.get("GRAFT_SOAK") else 20

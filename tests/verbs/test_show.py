@@ -10,7 +10,8 @@ import pytest
 
 from graft.artifact import Manifest
 from graft.errors import MissingError, ModelError
-from graft.results import SCHEMA, FitResult, IndexResult, to_json
+from graft.results import SCHEMA, FitResult, to_json
+from graft.search_results import IndexResult
 from graft.verbs.index import index
 from graft.verbs.show import show
 

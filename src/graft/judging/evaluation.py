@@ -22,9 +22,10 @@ from graft.judging.ways import Way, Ways
 from graft.listings.judgements import Judged, read_judgements
 from graft.listings.searchable import is_searchable, read_judged
 from graft.metrics import rank
-from graft.results import Evaluation, Fault, Interval, QueryScore, WayResult
+from graft.results import Fault, Interval
 from graft.retrieval.adopted import Adopted
 from graft.retrieval.adopted import adopt as adopt_way
+from graft.search_results import Evaluation, QueryScore, WayResult
 
 if TYPE_CHECKING:
     from graft.retrieval.opened import OpenedIndex

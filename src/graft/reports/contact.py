@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from graft.data.dataset import source_of
 from graft.data.images import UnreadableImage, decode, thumbnail_uri
 from graft.reports.build import environment
-from graft.results import Hit, SearchResult
+from graft.search_results import Hit, SearchResult
 
 SIDE = 240  # pixels of a picture on the page
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from graft.data.dataset import ImageSource
 from graft.errors import UsageError
-from graft.results import Hit, SearchResult
 from graft.retrieval.background import MATCH
 from graft.retrieval.fusion import reciprocal_ranks
 from graft.retrieval.speaking import prompted
 from graft.retrieval.versions import view_weights
+from graft.search_results import Hit, SearchResult
 from graft.store.index import asked, prepared, told
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from graft.errors import DataError, ModelError, StorageError, UsageError
 from graft.listings.listing import Listing
-from graft.results import Fault, IndexResult, IndexVersions
+from graft.results import Fault
 from graft.retrieval.rows import Change, compare, hashes, row_hashes, table
 from graft.retrieval.versions import (
     KEPT,
@@ -35,6 +35,7 @@ from graft.retrieval.versions import (
     switch,
 )
 from graft.retrieval.viewing import Viewer, Wanted
+from graft.search_results import IndexResult, IndexVersions
 from graft.store.collection import CONTENT, TEXT, Collection
 from graft.store.files import check_writable, locked, new_folder, storage_errors
 from graft.store.index import Segment, Structure, build, plan, prepared

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from graft.data.dataset import Content, ImageSource, source_of
 from graft.errors import DataError, UsageError, unknown
-from graft.results import SearchResult
 from graft.retrieval import background
 from graft.retrieval.adopted import Adopted, adopted_at, read_adopted
 from graft.retrieval.speaking import Speaker
 from graft.retrieval.versions import IndexVersion, View, current, read_version
+from graft.search_results import SearchResult
 from graft.store.collection import CONTENT, ID, Collection
 from graft.store.index import Segment, Selection, asked, exact, prepared, told
 

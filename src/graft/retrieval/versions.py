@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from graft.errors import MissingError, ModelError
-from graft.results import EncoderSummary, IndexResult, Recall, ViewSummary, from_json, to_json
+from graft.results import EncoderSummary, from_json, to_json
+from graft.search_results import IndexResult, Recall, ViewSummary
 from graft.store.files import write_json
 from graft.store.index import Structure
 

@@ -14,7 +14,8 @@ from graft.data.dataset import Content
 from graft.errors import DataError, GraftError, unknown
 from graft.opened import Classifier
 from graft.recommending.opened import OpenedRecommender
-from graft.results import Prediction, SearchResult, to_json
+from graft.results import Prediction, to_json
+from graft.search_results import SearchResult
 from graft.server.failures import Refusal, absent, busy
 from graft.server.gathering import Gather
 from graft.server.limits import Limits

@@ -25,7 +25,7 @@ from graft.errors import GraftError, MissingError, ModelError, UsageError
 from graft.opened import Classifier
 from graft.recommending import artefact
 from graft.recommending.opened import OpenedRecommender, open_recommender
-from graft.results import SearchResult
+from graft.search_results import SearchResult
 
 _LOG = logging.getLogger("graft.server")
 EVERY = 1.0  # seconds between two looks for a newer version

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.errors import ModelError
-from graft.results import Recall
+from graft.search_results import Recall
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]

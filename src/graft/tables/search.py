@@ -11,7 +11,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from graft.results import Evaluation, Hit, IndexResult, IndexVersions, Interval, SearchResult
+from graft.results import Interval
+from graft.search_results import Evaluation, Hit, IndexResult, IndexVersions, SearchResult
 from graft.tables.parts import faults, heading, line, plain_table, signed, size
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 if TYPE_CHECKING:
-    from graft.results import FitResult, IndexResult, SearchResult
+    from graft.results import FitResult
+    from graft.search_results import IndexResult, SearchResult
 
 # Pictures and texts, few labels and many: twenty digits of each kind, then a catalogue of programme descriptions.
 PARTS = (("data:digits", 20), ("data:streamcatalogue", None))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from graft.errors import UsageError
 
 if TYPE_CHECKING:
-    from graft.results import IndexResult, IndexVersions
+    from graft.search_results import IndexResult, IndexVersions
 
 
 def index(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from graft.errors import UsageError
 
 if TYPE_CHECKING:
-    from graft.results import Evaluation, SearchResult
+    from graft.search_results import Evaluation, SearchResult
 
 
 def search(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 if TYPE_CHECKING:
     from graft.artifact import Manifest
     from graft.fitting.pretraining import PretrainResult
-    from graft.results import FitResult, IndexResult, TuneResult
+    from graft.results import FitResult, TuneResult
+    from graft.search_results import IndexResult
 
     Shown = FitResult | TuneResult | PretrainResult
 
