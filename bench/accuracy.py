@@ -44,18 +44,9 @@ ROWS: Mapping[str, tuple[int, ...]] = {
     "sst2": (8, 64),
     "ag_news": (8, 64),
 }
-SENTENCES: Mapping[str, Mapping[str, str]] = {
-    "sst2": {
-        "negative": "a negative movie review: it was terrible, boring and a waste of time",
-        "positive": "a positive movie review: it was great, moving and a joy to watch",
-    },
-    "ag_news": {
-        "world": "world news about politics, governments, war and international affairs",
-        "sports": "sports news about games, teams, players and matches",
-        "business": "business news about companies, markets, stocks and the economy",
-        "sci/tech": "science and technology news about computers, software, the internet and research",
-    },
-}
+SENTENCES: Mapping[str, Mapping[str, str]] = json.loads(
+    Path(__file__).with_name("sentences.json").read_text(encoding="utf-8")
+)
 NAMED = ("named-prototypes", "named-linear-probe")
 LEARNED = ("prototypes", "neighbours", "linear-probe", "kernel-probe")
 MANY = 2000  # from here on baselines are tuned on one held-out fifth instead of five

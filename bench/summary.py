@@ -47,6 +47,7 @@ def main() -> None:
         ("fit", fit),
         ("train", train),
         ("few_labels", few_labels),
+        ("plan", plan),
         ("retrieval", retrieval),
         ("bridges", bridges),
         ("search", search),
@@ -321,6 +322,50 @@ def shift(found: Mapping[str, Any]) -> str:
 def ends(interval: Mapping[str, Any], signed: bool = False) -> str:
     sign = "+" if signed else ""
     return f"{interval['value']:{sign}.3f} ({interval['low']:{sign}.3f} to {interval['high']:{sign}.3f})"
+
+
+def plan(found: Mapping[str, Any]) -> str:
+    """The tally of how well `plan` foretold."""
+    rows = []
+    for row in found["rows"]:
+        draws = [draw for draw in row["draws"] if draw["top"]]
+        if not draws:
+            continue
+        held = [ok for draw in draws for name, ok in draw["held"].items() if name not in RUNGS]
+        trained = [ok for draw in draws for name, ok in draw["held"].items() if name in RUNGS]
+        mean = {
+            key: statistics.mean(draw[key] for draw in draws) for key in ("expected", "low", "high", "measured", "best")
+        }
+        order = [draw["rank_correlation"] for draw in draws if draw["rank_correlation"] is not None]
+        rows.append(
+            [
+                f"{row['set']}, {row['shots'] or 'all'}",
+                ", ".join(sorted({draw["top"] for draw in draws})),
+                f"{mean['expected']:.3f} ({mean['low']:.3f} to {mean['high']:.3f})",
+                f"{mean['measured']:.3f}",
+                f"{sum(draw['low'] <= draw['measured'] <= draw['high'] for draw in draws)} of {len(draws)}",
+                f"{sum(held)} of {len(held)}",
+                f"{sum(trained)} of {len(trained)}" if trained else "",
+                f"{statistics.mean(order):.2f}" if order else "",
+                f"{100 * (mean['best'] - mean['measured']):.1f}",
+            ]
+        )
+    draws = [draw for row in found["rows"] for draw in row["draws"] if draw["top"]]
+    every = [ok for draw in draws for name, ok in draw["held"].items() if name not in RUNGS]
+    tops = [draw["low"] <= draw["measured"] <= draw["high"] for draw in draws]
+    orders = [draw["rank_correlation"] for draw in draws if draw["rank_correlation"] is not None]
+    columns = ["set, labels a class", "first", "expected (range)", "measured", "range of the first held"]
+    columns += ["of all frozen", "of trained", "rank correlation", "behind the best, points"]
+    return (
+        f"## What `plan` foretold\n\n`bench/plan.py`, {found['machine']['date']}, {machine(found['machine'])}. "
+        "Before anything is trained the rules of `graft plan` say what each strategy will get right on the official test part, from the training draw "
+        "alone; measured are the recorded accuracies of the same draws above. A range is meant to hold nine times of ten. What is known of strategies "
+        "beforehand, and the prior and the curve of the rules, come from these same sets, which flatters.\n\n"
+        + table(columns, rows)
+        + f"\nAll: ranges of the first held in {sum(tops)} of {len(tops)} draws, of all frozen strategies in {sum(every)} of {len(every)} "
+        f"({100 * sum(every) / len(every):.0f} %); mean rank correlation {statistics.mean(orders):.2f}; the first is "
+        f"{100 * statistics.mean(draw['best'] - draw['measured'] for draw in draws):.1f} points behind the best of the frozen ones by test score.\n"
+    )
 
 
 def retrieval(found: Mapping[str, Any]) -> str:
