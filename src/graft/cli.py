@@ -51,7 +51,7 @@ VERBS = (
 GROUPS = {  # verbs of two words
     "recommend": ("fit", "for", "like"),
     "bridge": ("fit",),
-    "diagnose": ("space",),
+    "diagnose": ("space", "curve", "labels"),
     "bench": ("serve",),
 }
 HOMES = {"serve": "graft.server.run", "bench serve": "graft.server.load"}  # the rest is in graft.verbs

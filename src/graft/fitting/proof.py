@@ -172,6 +172,7 @@ def _result(chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, fol
         seconds=dict(watch.seconds),
         environment=environment(),
         command=command,
+        labels=chosen.curve,
         out=str(folder),
     )
 

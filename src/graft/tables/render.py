@@ -12,7 +12,7 @@ from rich.text import Text
 
 from graft.reports.formats import known
 from graft.results import DataSummary, EncoderSummary, FitResult, StrategyResult
-from graft.tables import pretraining, recommend, search, serving, training
+from graft.tables import labels, pretraining, recommend, search, serving, training
 from graft.tables.parts import ends, faults, heading, interval, line, plain_table, signed, size
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def _fit(result: FitResult) -> RenderableType:
     parts.append(_ladder(result))
     if trained := list(training.trained_rungs(result)):
         parts += [Text(""), *trained]
+    if result.labels:
+        parts += [Text(""), Text(labels.forecast(result.labels))]
     parts += [Text(""), *_data(result.data)]
     if result.suspects:
         parts.append(Text(f"Labels in doubt: {len(result.suspects)}, shown in the report."))
@@ -193,6 +195,9 @@ _RENDERERS: dict[str, Callable[[Any], RenderableType]] = {
     "Evaluation": search.evaluation_table,
     "BridgeResult": search.bridge_table,
     "SpaceResult": search.space_table,
+    "CurveResult": labels.curve_table,
+    "LabelsResult": labels.doubts_table,
+    "CorrectedTable": labels.corrected_line,
     "RecommendResult": recommend.recommend_table,
     "Recommendations": recommend.recommendations_table,
     "Served": serving.served_line,
