@@ -201,12 +201,10 @@ def target(curve: Curve, accuracy: float, now: int, n_classes: int) -> LabelTarg
         return None if labels is None else max(0, math.ceil((labels - now) / n_classes - 1e-9))
 
     told = more(found.labels) if found.status == "told" else None
-    return LabelTarget(
-        accuracy, found.status, told, more(found.low), more(found.high), _reason(found, curve, n_classes)
-    )
+    return LabelTarget(accuracy, found.status, told, more(found.low), more(found.high), _reason(found, curve))
 
 
-def _reason(found: Reach, curve: Curve, n_classes: int) -> str:
+def _reason(found: Reach, curve: Curve) -> str:
     if found.status == "flat":
         return (
             f"over {curve.sizes_P[0]:.0f} to {curve.top:.0f} labels the error does not fall beyond what chance explains"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,15 +29,23 @@ MOST_REPEATS, MOST_SHOWN = 20, 1000
 DRAWABLE = tuple(name for name in STRATEGIES if name != "zero-shot")
 
 
-def check_curve(targets: Sequence[float], strategy: str | None, repeats: int) -> None:
-    """Raise UsageError for all that is asked for and cannot be."""
-    problems = [f"--target {t}: an accuracy lies between 0 and 1, such as 0.9." for t in targets if not 0 < t < 1]
+def check_curve(targets: Sequence[str | float], strategy: str | None, repeats: int) -> tuple[float, ...]:
+    """The targets as accuracies. Raises UsageError for all that is asked for and cannot be."""
+    problems, accuracies = [], []
+    for target in targets:
+        try:
+            accuracies.append(float(target))
+        except ValueError:
+            accuracies.append(math.nan)
+        if not 0 < accuracies[-1] < 1:
+            problems.append(f"--target {target}: an accuracy lies between 0 and 1, such as 0.9.")
     if strategy is not None and strategy not in DRAWABLE:
         problems.append(unknown("--strategy", strategy, DRAWABLE))
     if not 1 <= repeats <= MOST_REPEATS:
         problems.append(f"--repeats {repeats}: it lies between 1 and {MOST_REPEATS}.")
     if problems:
         raise UsageError(" ".join(problems))
+    return tuple(accuracies)
 
 
 def draw_curve(

@@ -69,7 +69,9 @@ def space(
 def curve(
     data: Annotated[str | Path, "Folder, zip, table (.csv .tsv .jsonl .parquet) or data:NAME, with labels."],
     *,
-    target: Annotated[Sequence[float], "Accuracy wanted, between 0 and 1; the next two round ones when left out."] = (),
+    target: Annotated[
+        Sequence[str | float], "Accuracy wanted, between 0 and 1; the next two round ones when left out."
+    ] = (),
     out: Annotated[Path | str | None, "Folder to write, which must not exist. Default: graft-out/NAME-curve."] = None,
     label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
     content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
@@ -99,12 +101,12 @@ def curve(
     from graft.store.files import new_folder, write_bytes, write_json
 
     check_group(group, seed)
-    check_curve(target, strategy, repeats)
+    targets = check_curve(target, strategy, repeats)
     started = time.perf_counter()
     folder = free_folder(None if out is None else Path(out), f"{_stem(data)}-curve")
     labelled = read_labelled(data, label=label, content=content, group=group, encoder=encoder, test_part=False)
     read_at = time.perf_counter()
-    found = draw_curve(labelled, targets=tuple(target), strategy=strategy, repeats=repeats, seed=seed)
+    found = draw_curve(labelled, targets=targets, strategy=strategy, repeats=repeats, seed=seed)
     result = CurveResult(
         name=labelled.dataset.name,
         source=str(data),
