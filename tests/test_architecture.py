@@ -40,6 +40,7 @@ ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
 PART = {
     "batching": "encoding",
     "fidelity": "encoding",
+    "label_curve": "results",
     "proof": "fitting",
     "search_results": "results",
     "session": "fitting",

@@ -53,7 +53,7 @@ VERBS = (
 GROUPS = {  # verbs of two words
     "recommend": ("fit", "for", "like"),
     "bridge": ("fit",),
-    "diagnose": ("space", "shift", "model"),
+    "diagnose": ("space", "shift", "model", "curve", "labels"),
     "bench": ("serve",),
 }
 HOMES = {"serve": "graft.server.run", "bench serve": "graft.server.load"}  # the rest is in graft.verbs

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
 
+from graft.label_curve import LabelCurve
+
 SCHEMA = 1
 
 T = TypeVar("T")
@@ -312,7 +314,7 @@ class FitResult:
     seconds: Mapping[str, float]
     environment: Mapping[str, str]
     command: str
-    labels: None = None
+    labels: LabelCurve | None = None
     shift: Drift | None = None  # None where nothing speaks for one
     plan: PlanCheck | None = None
     out: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graft.results import SCHEMA, EncoderSummary, Fault, Interval
+from graft.results import EncoderSummary, Fault, Interval
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from tests.reports.samples import no_test_part, one_label, pictures
 
 from graft.reports.charts import (
+    LETTER,
+    Name,
+    Spot,
     choice_axis,
     count_axis,
     curve,
     linear_axis,
+    place,
     power_axis,
     reliability,
     time_axis,
@@ -25,7 +29,6 @@ from graft.reports.charts import (
 )
 from graft.reports.confusion import confusion_view
 from graft.reports.ladder import ladder
-from graft.reports.placement import LETTER, Name, Spot, place
 from graft.reports.vector_map import vector_map
 from graft.results import ClassRow, Confusion, Interval, MapPoint
 

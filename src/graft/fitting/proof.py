@@ -177,6 +177,7 @@ def _result(chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, fol
         environment=environment(),
         command=command,
         shift=chosen.shift,
+        labels=chosen.curve,
         out=str(folder),
     )
 

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from graft.data.dataset import Dataset
 from graft.data.groups import Grouping, near_duplicate_groups
 from graft.data.partition import Partition, after_encoding, learnable
+from graft.diagnostics.curve import Drawn, Ground, learning_curve
 from graft.diagnostics.shift import quick
 from graft.encoders.base import Encoder
 from graft.encoders.open import BUNDLED, open_encoder
 from graft.encoding import encode
 from graft.errors import DataError, UsageError
 from graft.fitting.upper import Grounds, Request, encode_tuned, try_upper
+from graft.label_curve import LabelCurve
 from graft.planning.expectation import Expected
 from graft.planning.foretold import foretell
 from graft.results import (
@@ -42,6 +44,7 @@ WORTH_COMPARING = (
     0.05  # share of training items in groups; with fewer, random folds can give away no more than that share
 )
 MOST_GROUPS, MOST_MEMBERS, MOST_LEAKS = 20, 10, 50
+FIT_SIZES = 5  # of the learning curve that every fit draws; `graft diagnose curve` draws more, more often
 THUMBNAILS = "pixels:8"  # looked at for near duplicates besides the vectors; a tenth of the encoding's cost
 
 
@@ -147,7 +150,8 @@ class Chosen:
     """The choice and all that judges it: the data set with both parts, the chosen encoder's `pool`, the ladder's evidence, what was copied.
 
     `encoders` are all that competed; `shift` is a difference between the parts that the frozen vectors show; `expected` is what the rules of
-    `plan` foretell of each strategy on the chosen encoder; `tuned` is the trained encoder of `pool` where a rung that trains was chosen.
+    `plan` foretell of each strategy on the chosen encoder; `tuned` is the trained encoder of `pool` where a rung that trains was chosen;
+    `curve` how accuracy grows with labels, None where nothing was measured on folds.
     """
 
     dataset: Dataset
@@ -159,6 +163,7 @@ class Chosen:
     tuned: TunedEncoder | None = None
     shift: Drift | None = None
     expected: Mapping[str, Expected] = field(default_factory=dict)
+    curve: LabelCurve | None = None
 
 
 def choose(
@@ -206,7 +211,10 @@ def choose(
     if upper.encoder is not None:
         x_ND, summary = encode_tuned(upper.encoder, dataset.contents)
         pool = replace(pool, x_ND=x_ND, summary=replace(summary, reference=pool.summary.reference))
-    return Chosen(dataset, partition, pool, upper.selection, duplicates, summaries, upper.encoder, shift, expected)
+    curve = grown(selection, candidates[position], labels, request)
+    return Chosen(
+        dataset, partition, pool, upper.selection, duplicates, summaries, upper.encoder, shift, expected, curve
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,6 +239,25 @@ def hold_out_test(encoded: Encoded, *, group: str, hold_out: Mapping[str, Any], 
     kept = [encoded.dataset.classes.index(name) for name in dataset.classes]
     pools = tuple(replace(pool, task=pool.task.only(kept)) for pool in encoded.pools)
     return Parted(dataset, partition, pools, groups, grouping)
+
+
+def grown(selection: Selection, candidate: Candidate, labels: NDArray[np.int64], request: Request) -> LabelCurve | None:
+    """How accuracy grows with labels for the best frozen strategy: a few sizes, one round of the folds, and what is known of whole folds used
+    again. None without folds, and where a time budget has run out.
+    """
+    per_round = len(selection.folds) // max(1, selection.repeats)
+    if not per_round or request.left() == 0.0:
+        return None
+    known = None
+    if selection.repeats == 1 and selection.oof_logits_NC is not None:
+        known = selection.oof_logits_NC.argmax(axis=1)
+    return learning_curve(
+        Ground(candidate.x_ND, labels, candidate.task, candidate.encoder),
+        Drawn(selection.folds[:per_round], 1, FIT_SIZES, known),
+        chosen=selection.chosen,
+        settings=selection.settings,
+        seed=request.seed,
+    )
 
 
 def near_duplicates(encoded: Encoded) -> Grouping:

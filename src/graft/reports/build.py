@@ -7,14 +7,15 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graft.label_curve import CurveResult
 from graft.reports import formats
-from graft.reports.cases import class_cases, doubts, worst_first
 from graft.reports.charts import reliabilities, time_parts
 from graft.reports.confusion import confusion_view
+from graft.reports.curve import curve_view, told, told_first
 from graft.reports.ladder import ladder
 from graft.reports.training import trained
 from graft.reports.vector_map import vector_map
-from graft.reports.verdict import verdict
+from graft.reports.verdict import class_cases, doubts, verdict, worst_first
 from graft.results import Evidence, FitResult
 
 if TYPE_CHECKING:
@@ -43,9 +44,29 @@ def fit_report(result: FitResult, evidence: Evidence) -> str:
             reliabilities=reliabilities(result.calibration) if result.calibration else (),
             doubts=doubts(result, evidence),
             times=time_parts(result.seconds),
+            curve=result.labels,
+            picture=curve_view(result.labels) if result.labels else None,
+            told=told,
         )
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold bytes that are no letters
+
+
+def curve_report(result: CurveResult) -> str:
+    """The report of a learning curve by itself."""
+    page = (
+        environment()
+        .get_template("curve_page.html")
+        .render(
+            result=result,
+            curve=result.curve,
+            picture=curve_view(result.curve),
+            told=told,
+            headline=told_first(result.curve),
+            times=time_parts(result.seconds),
+        )
+    )
+    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def environment() -> Environment:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from graft.reports.charts import Axis, linear_axis, time_axis
+from graft.reports.charts import Axis, Name, Spot, linear_axis, place, time_axis
 from graft.reports.formats import MEASURES, NARROW, Measure, known, known_interval
-from graft.reports.placement import Name, Spot, place
 from graft.results import FitResult, Interval, StrategyResult
 
 # Sizes in pixels at which names are laid out, a desk's and a phone's; in between the plot only gets roomier.

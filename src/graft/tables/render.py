@@ -12,7 +12,7 @@ from rich.text import Text
 
 from graft.reports.formats import known
 from graft.results import DataSummary, EncoderSummary, FitResult, StrategyResult
-from graft.tables import planning, pretraining, recommend, search, serving, shift, training, weights
+from graft.tables import labels, planning, pretraining, recommend, search, serving, shift, training, weights
 from graft.tables.parts import ends, faults, heading, interval, line, plain_table, signed, size
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def _fit(result: FitResult) -> RenderableType:
     parts.append(_ladder(result))
     if trained := list(training.trained_rungs(result)):
         parts += [Text(""), *trained]
+    if result.labels:
+        parts += [Text(""), Text(labels.forecast(result.labels))]
     parts += [Text(""), *_data(result.data)]
     if result.plan is not None:
         parts.append(planning.foretold(result.plan))
@@ -213,6 +215,9 @@ _RENDERERS: dict[str, Callable[[Any], RenderableType]] = {
     "ModelCount": weights.count_table,
     "ShiftResult": shift.shift_table,
     "SpaceResult": search.space_table,
+    "CurveResult": labels.curve_table,
+    "LabelsResult": labels.doubts_table,
+    "CorrectedTable": labels.corrected_line,
     "RecommendResult": recommend.recommend_table,
     "Recommendations": recommend.recommendations_table,
     "Reproduction": _reproduction,

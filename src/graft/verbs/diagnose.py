@@ -1,6 +1,4 @@
-"""`graft diagnose`: what an index's vectors look like as a space; whether two sets of items come from one
-distribution; what a network weighs and costs.
-"""
+"""`graft diagnose`: questions one can ask of an index's space, of two sets of items, of a network, of labels and of their number."""
 
 from __future__ import annotations
 
@@ -10,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 if TYPE_CHECKING:
     from graft.diagnostics.counting import ModelCount
+    from graft.label_curve import CurveResult
+    from graft.reports.review import CorrectedTable, LabelsResult
     from graft.reports.shift import ShiftResult
     from graft.reports.space import SpaceResult
 
@@ -127,6 +127,64 @@ def shift(
     return result
 
 
+def curve(
+    data: Annotated[str | Path, "Folder, zip, table (.csv .tsv .jsonl .parquet) or data:NAME, with labels."],
+    *,
+    target: Annotated[
+        Sequence[str | float], "Accuracy wanted, between 0 and 1; the next two round ones when left out."
+    ] = (),
+    out: Annotated[Path | str | None, "Folder to write, which must not exist. Default: graft-out/NAME-curve."] = None,
+    label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
+    content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
+    group: Annotated[str, "Items that stay together: auto (near duplicates), none, or a column."] = "auto",
+    encoder: Annotated[str | None, "Encoder reference. Default: the bundled one."] = None,
+    strategy: Annotated[str | None, "Frozen strategy to draw the curve of; the best on folds when left out."] = None,
+    repeats: Annotated[int, "Times the folds are drawn: more make the curve steadier, 1 to 20."] = 4,
+    seed: Annotated[int, "Seed of every random draw."] = 0,
+) -> CurveResult:
+    """Measure how accuracy grows with labels, and forecast how many more reach a target.
+
+    Errors are counted on held-out folds after learning from nested subsets of the others; a power law through them gives the forecast with its
+    interval, or the reason why none can be given. A test part that the data have is left alone. Writes `result.json` and `report.html` into `out`.
+
+    Raises DataError for data with too few labels, UsageError for a target or a strategy that cannot be, StorageError when `out` exists or cannot
+    be written.
+    """
+    flags = {name: value for name, value in locals().items() if name != "data"}
+    import time
+
+    from graft.fitting.labelled import check_group, read_labelled
+    from graft.fitting.questions import check_curve, draw_curve
+    from graft.fitting.session import command_line, environment, free_folder
+    from graft.label_curve import CurveResult
+    from graft.reports.build import curve_report
+    from graft.results import to_json
+    from graft.store.files import new_folder, write_bytes, write_json
+
+    check_group(group, seed)
+    targets = check_curve(target, strategy, repeats)
+    started = time.perf_counter()
+    folder = free_folder(None if out is None else Path(out), f"{_stem(data)}-curve")
+    labelled = read_labelled(data, label=label, content=content, group=group, encoder=encoder, test_part=False)
+    read_at = time.perf_counter()
+    found = draw_curve(labelled, targets=targets, strategy=strategy, repeats=repeats, seed=seed)
+    result = CurveResult(
+        name=labelled.dataset.name,
+        source=str(data),
+        items=len(labelled.dataset),
+        curve=found,
+        seed=seed,
+        seconds={"read and encode": read_at - started, "measure": time.perf_counter() - read_at},
+        environment=environment(),
+        command=command_line("diagnose curve", data, flags, curve.__kwdefaults__ or {}),
+        out=str(folder),
+    )
+    with new_folder(folder) as draft:
+        write_bytes(draft / "report.html", curve_report(result).encode())
+        write_json(draft / "result.json", to_json(result))
+    return result
+
+
 def model(
     encoder: Annotated[str, "Encoder reference: minilm, efficientnet-lite0, hub:org/name, dir:path, layer:REF:NAME."],
     *,
@@ -152,3 +210,47 @@ def model(
     opened = open_encoder(encoder, modality=modality)
     found = count(opened, batch=batch, tokens=tokens, memory_bytes=None if memory is None else memory * 2**30)
     return replace(found, seconds=time.perf_counter() - started)
+
+
+def labels(
+    data: Annotated[str | Path, "Folder, zip, table (.csv .tsv .jsonl .parquet) or data:NAME, with labels."],
+    *,
+    corrections: Annotated[
+        Path | str | None,
+        "File that the page saved: a copy of the data with these labels is written, and nothing is judged.",
+    ] = None,
+    out: Annotated[
+        Path | str | None, "Folder to write, which must not exist. Default: graft-out/NAME-labels, or NAME-corrected."
+    ] = None,
+    label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
+    content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
+    group: Annotated[str, "Items that stay together: auto (near duplicates), none, or a column."] = "auto",
+    encoder: Annotated[str | None, "Encoder reference. Default: the bundled one."] = None,
+    most: Annotated[int, "Suspects on the page, the most doubtful first, 1 to 1000."] = 100,
+    seed: Annotated[int, "Seed of every random draw."] = 0,
+) -> LabelsResult | CorrectedTable:
+    """Find labels that look wrong, judge them on a page, and write the corrected table.
+
+    Every labelled item is asked of a model that did not learn from it; confident learning (Northcutt et al. 2021) doubts those of which it is, by the
+    standard of each class, confident that they belong to another. Writes `review.html`, where a person decides, and `result.json` into `out`. What
+    the page saves goes into `--corrections`, which writes the table with its labels changed.
+
+    Raises DataError for data without two classes of two items, for corrections that do not fit the data; UsageError, MissingError, StorageError.
+    """
+    flags = {name: value for name, value in locals().items() if name != "data"}
+    from graft.fitting.questions import correct, doubt
+    from graft.fitting.session import command_line, free_folder
+
+    wanted = None if out is None else Path(out)
+    if corrections is not None:
+        folder = free_folder(wanted, f"{_stem(data)}-corrected")
+        return correct(data, Path(corrections), folder, label=label, content=content)
+    folder = free_folder(wanted, f"{_stem(data)}-labels")
+    command = command_line("diagnose labels", data, flags, labels.__kwdefaults__ or {})
+    columns = {"label": label, "content": content, "group": group, "encoder": encoder}
+    return doubt(data, columns, most=most, seed=seed, command=command, folder=folder)
+
+
+def _stem(data: str | Path) -> str:
+    """What a folder of results is called after the data."""
+    return Path(str(data).removeprefix("data:")).expanduser().resolve().stem

@@ -1,0 +1,80 @@
+"""Answers about labels as tables: how many more a target takes, which are doubted, what was corrected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from graft.label_curve import CurveResult, LabelCurve
+from graft.reports.curve import told, told_first
+from graft.tables.parts import faults, heading, line, plain_table
+
+if TYPE_CHECKING:
+    from graft.reports.review import CorrectedTable, LabelsResult
+
+SHOWN = 20
+NARROW = "\u202f"  # the space that reports write before a unit; terminals draw it as a box as often as not
+
+
+def forecast(curve: LabelCurve) -> str:
+    """The one sentence of a fit."""
+    return told_first(curve).replace(NARROW, " ")
+
+
+def curve_table(result: CurveResult) -> RenderableType:
+    """What was measured, what is expected, and what the targets take."""
+    curve = result.curve
+    parts: list[RenderableType] = [
+        heading(f"{result.name}: {curve.strategy} on {curve.encoder}, {curve.labels:,} labels")
+    ]
+    if curve.reason:
+        parts.append(Text(told_first(curve)))
+    else:
+        table = plain_table("labels", "accuracy", "95 % interval", "")
+        rows = [*((p, "measured") for p in curve.measured), *((p, "expected") for p in curve.expected)]
+        for point, how in rows:
+            table.add_row(f"{point.labels:,}", f"{point.accuracy:.3f}", f"{point.low:.3f} to {point.high:.3f}", how)
+        parts += [table, Text(""), *(Text(told(target).replace(NARROW, " ")) for target in curve.targets)]
+    return Group(*parts, Text(""), Text(f"The report: {result.out}/report.html"))
+
+
+def doubts_table(result: LabelsResult) -> RenderableType:
+    """The most doubtful labels, and where to judge them."""
+    parts: list[RenderableType] = [
+        heading(f"{result.name}: {result.doubted:,} of {result.asked:,} labels doubted"),
+        Text(
+            f"{result.strategy} on {result.encoder} gives {result.right.value:.1%} of the items the label they have "
+            f"(the largest class: {result.chance:.1%})."
+        ),
+    ]
+    if result.reason:
+        parts.append(Text(f"Nothing is doubted: {result.reason}.", style="yellow"))
+    if result.suspects:
+        table = plain_table("item", "label", "p", "suggested", "p")
+        for s in result.suspects[:SHOWN]:
+            table.add_row(
+                line(s.item, 60), line(s.given, 30), f"{s.p_given:.2f}", line(s.suggested, 30), f"{s.p_suggested:.2f}"
+            )
+        parts += [Text(""), table]
+    if result.lone:
+        parts.append(Text(f"Not asked, with a single item: {line(', '.join(result.lone), 200)}"))
+    parts += faults(result.faults)
+    return Group(*parts, Text(""), Text(f"To judge them, open {result.out}/review.html"))
+
+
+def corrected_line(result: CorrectedTable) -> RenderableType:
+    """What was changed, and where it is."""
+    parts: list[RenderableType] = [
+        heading(f"{result.path}: {result.changed:,} labels changed of {result.rows:,} rows"),
+        Text(f"{result.confirmed:,} confirmed as they were."),
+    ]
+    if result.lost:
+        parts.append(Text(f"{result.lost:,} items could not be read and are left out.", style="yellow"))
+    if result.pairs:
+        table = plain_table("label", "now", "items")
+        for given, label, number in result.pairs[:SHOWN]:
+            table.add_row(line(given, 40), line(label, 40), f"{number:,}")
+        parts += [Text(""), table]
+    return Group(*parts)
