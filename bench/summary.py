@@ -312,7 +312,7 @@ def shift(found: Mapping[str, Any]) -> str:
         )
     ]
     return (
-        f"## Two sets compared\n\n`bench/shift.py`, {found['date']}, {machine(found['machine'])}, one thread. Everything after encoding: classifiers on "
+        f"## Two sets compared\n\n`bench/shift.py`, {found['date']}, {machine(found['machine'])}. Everything after encoding: classifiers on "
         "the vectors and on counts of 1,000 words with 199 labellings each, kernel distance, class shares of ten classes. Median of "
         f"{found['rounds']} rounds with their range; the machine was shared, so the processor's seconds are the ones to compare.\n\n"
         + table(["what", "numbers a vector", "seconds", "processor seconds"], rows)

@@ -104,30 +104,14 @@ def count(encoder: Encoder, *, batch: int, tokens: int, memory_bytes: float | No
         measured = _kept(body, _batch_of(one, batch))
     weights = sum(p.nbytes for p in body.parameters())
     room = memory_bytes if memory_bytes is not None else free or 0.0
-    once = kept[0] - item  # kept however many items there are
-    bills = []
-    for optimiser, states in STATES.items():
-        fixed = (2 + states) * weights
-        bills.append(
-            Bill(
-                optimiser,
-                states * weights,
-                fixed,
-                int(fixed + memory.MARGIN * predicted),
-                memory.most_items(item * memory.MARGIN, fixed + memory.MARGIN * once, room),
-            )
-        )
     forward = _operations(body, one)
-    depths = {group.name: 0 for group in body.groups()}
     sizes = {name: p.numel() for name, p in body.named_parameters()}
-    for group in body.groups():
-        depths[group.name] = sum(sizes[name] for name in group.parameters)
     return ModelCount(
         reference=encoder.info.reference,
         input=_input(encoder, one),
         parameters=sum(sizes.values()),
         unused=_unused(encoder, sizes),
-        depths=depths,
+        depths={group.name: sum(sizes[name] for name in group.parameters) for group in body.groups()},
         layers=_layers(body),
         weights=weights,
         gradients=weights,
@@ -138,10 +122,26 @@ def count(encoder: Encoder, *, batch: int, tokens: int, memory_bytes: float | No
         forward=forward,
         training=(1 + BACKWARD) * forward,
         memory=int(room),
-        bills=tuple(bills),
+        bills=_bills(weights, item, predicted - batch * item, batch, room),
         notes=()
         if measured is not None
         else ("The batch was not run to be measured: it would take more than half of the free memory.",),
+    )
+
+
+def _bills(weights: int, item: int, once: int, batch: int, room: float) -> tuple[Bill, ...]:
+    """What each optimiser takes; activations are `once` bytes and `item` more for each item."""
+    from graft.trainers.memory import MARGIN, most_items
+
+    return tuple(
+        Bill(
+            optimiser,
+            states * weights,
+            (2 + states) * weights,
+            int((2 + states) * weights + MARGIN * (once + batch * item)),
+            most_items(item * MARGIN, (2 + states) * weights + MARGIN * once, room),
+        )
+        for optimiser, states in STATES.items()
     )
 
 
