@@ -32,9 +32,8 @@ NAMES = "zero-shot"
 class Probe:
     """What the look gave: shares right by fold (F,) of each strategy tried, and the mean number of labels a class they had learned from.
 
-    `items` counts copies once. `scores` is empty where no folds can be drawn. `hits` is the share of `items` that the class names alone get right, None
-    without names.
-    `sizes` are the mean items of a fold's two parts, `seconds` those of the processor for one fold of the kernel probe.
+    `items` counts copies once. `scores` is empty where no folds can be drawn. `hits` is the share of the items that the class names alone get
+    right, None without names. `sizes` are the mean items of a fold's two parts, `seconds` those of the processor for one fold of the kernel probe.
     """
 
     items: int

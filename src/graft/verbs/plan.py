@@ -15,10 +15,10 @@ def plan(
     ] = None,
     *,
     encoders: Annotated[
-        tuple[str, ...], "Encoder references to rank, one after the other. Default: the bundled one."
+        tuple[str, ...] | str, "Encoder references to rank, one after the other. Default: the bundled one."
     ] = (),
     describe: Annotated[
-        tuple[str, ...],
+        tuple[str, ...] | str,
         "Advice from words instead of data: labels=500 classes=3 domain=metal-surfaces budget=small; also items, modality, names=yes|no.",
     ] = (),
     label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
