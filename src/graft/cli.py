@@ -33,6 +33,7 @@ from graft.results import Fault, to_json
 VERBS = (
     "fit",
     "predict",
+    "label",
     "tune",
     "pretrain",
     "index",
@@ -54,7 +55,11 @@ GROUPS = {  # verbs of two words
     "diagnose": ("space",),
     "bench": ("serve",),
 }
-HOMES = {"serve": "graft.server.run", "bench serve": "graft.server.load"}  # the rest is in graft.verbs
+HOMES = {  # the rest is in graft.verbs
+    "serve": "graft.server.run",
+    "label": "graft.annotation.label",
+    "bench serve": "graft.server.load",
+}
 FAULTS_SHOWN = 20
 INTERRUPTED = 130
 
@@ -65,6 +70,7 @@ to a classifier you can trust or a search engine, with the evidence for every ch
   graft demo                           see it work, offline, on data that comes with it
   graft fit photos/ --out birds        one folder a class (or a .zip, .csv, .tsv, .jsonl, .parquet)
   graft predict birds new.jpg          what is it, and how sure
+  graft label photos/ --serve          few or no labels: the items most worth one, on a page to label them
   graft index photos/ --out found      any pictures or texts, labels or not; run again, it is updated
   graft search found "a red boat"      words, --image FILE, --like ID: what is there
   graft recommend fit likes.csv --out films        who liked what: recommendations, with baselines

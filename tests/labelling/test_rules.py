@@ -76,7 +76,11 @@ def test_rules_that_raise_never_speak_or_return_nonsense() -> None:
 
 def test_unknown_labels_and_silence_are_refused() -> None:
     with pytest.raises(DataError) as caught:
-        apply_rules({"a": keyword("refnd", "money"), "b": keyword("spm", "call"), "mute": lambda _: None}, TEXTS, ("refund", "spam"))
+        apply_rules(
+            {"a": keyword("refnd", "money"), "b": keyword("spm", "call"), "mute": lambda _: None},
+            TEXTS,
+            ("refund", "spam"),
+        )
     assert [f.where for f in caught.value.faults] == ["a", "b", "mute"]
     with pytest.raises(DataError, match="None of 1 rules"):
         apply_rules({"mute": lambda _: None}, TEXTS, ("refund",))

@@ -8,7 +8,7 @@ import pytest
 from graft.labelling.spreading import gain, neighbour_graph, probe, propagate, self_train
 
 
-def ring(n: int, seed: int = 0) -> np.ndarray:
+def ring(n: int) -> np.ndarray:
     """Points round a circle: each is nearest to the two beside it."""
     angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -79,7 +79,9 @@ def read_rules(path: Path, classes: Sequence[str]) -> dict[str, Rule]:
         rules[f"{where}: {label}, {said}"] = made
     if faults:
         count = f"{len(faults)} line{'s' * (len(faults) > 1)}"
-        raise DataError(f"{path}, given for --rules, has {count} that cannot be used.", faults=faults)
+        raise DataError(
+            f"{path}, given for --rules, has {count} that cannot be used. --classes adds labels.", faults=faults
+        )
     if not rules:
         raise DataError(f"{path}, given for --rules, holds no rule: write lines label<TAB>word, another word.")
     return rules
@@ -114,7 +116,7 @@ def apply_rules(rules: Mapping[str, Rule], texts: Sequence[str], classes: Sequen
     ]
     faults += [Fault(name, "it says nothing of any item") for name, (labels, _) in said.items() if not any(labels)]
     if strange:
-        raise DataError("Rules name labels that are not known.", faults=[*strange, *faults])
+        raise DataError("Rules name labels that are not known: --classes adds labels.", faults=[*strange, *faults])
     if not named:
         raise DataError(f"None of {len(rules)} rules says anything of {len(texts):,} items.", faults=faults)
     columns = [[ABSTAINS if label is None else code[label] for label in labels] for labels, _ in said.values()]

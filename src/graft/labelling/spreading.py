@@ -14,6 +14,7 @@ from graft.heads.base import softmax
 from graft.heads.linear import LinearHead
 from graft.metrics.intervals import mean_interval
 from graft.results import Interval
+from graft.settings import progress
 
 FloatArray = NDArray[np.floating[Any]]
 Floats = NDArray[np.float64]
@@ -41,6 +42,7 @@ def neighbour_graph(x_ND: FloatArray, k: int = 10) -> Any:
         return csr_matrix((n, n))
     near, weight = [], []
     for start in range(0, n, BLOCK):
+        progress("neighbours", start, n)
         cosine_BN = unit_ND[start : start + BLOCK] @ unit_ND.T
         rows_B = np.arange(len(cosine_BN))
         cosine_BN[rows_B, start + rows_B] = -np.inf

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from graft.reports.formats import known
 from graft.results import DataSummary, EncoderSummary, FitResult, StrategyResult
-from graft.tables import pretraining, recommend, search, serving, training
+from graft.tables import labelling, pretraining, recommend, search, serving, training
 from graft.tables.parts import ends, faults, heading, interval, line, plain_table, signed, size
 
 if TYPE_CHECKING:
@@ -195,6 +195,8 @@ _RENDERERS: dict[str, Callable[[Any], RenderableType]] = {
     "SpaceResult": search.space_table,
     "RecommendResult": recommend.recommend_table,
     "Recommendations": recommend.recommendations_table,
+    "LabelResult": labelling.label_table,
+    "WeakResult": labelling.weak_table,
     "Served": serving.served_line,
     "Load": serving.load_table,
 }
