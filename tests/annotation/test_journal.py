@@ -29,7 +29,8 @@ def test_what_was_answered_is_there_again(tmp_path: Path) -> None:
     assert again.last == "a"
     again.undo("a")
     assert "a" not in again.answers and again.last == "c"
-    journal.close(), again.close()
+    journal.close()
+    again.close()
 
 
 @settings(max_examples=30, deadline=None)

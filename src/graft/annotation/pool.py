@@ -25,6 +25,7 @@ from graft.results import Fault
 from graft.store.cache import VectorCache
 
 Answers = Mapping[str, str | None]  # content hash -> label, None for an item that was set aside
+CLEAN = 10.0  # c of the probe on labels of people: at 1 the first few labels move it too little (docs/LOG.md)
 FEW = 5  # labels a class up to which typical items are asked for, and from which close calls are
 WAYS = ("auto", "uncertainty", "margin", "core-set", "typical", "random")
 
@@ -150,7 +151,7 @@ def next_batch(pool: Pool, answers: Answers, classes: Sequence[str], how: str, k
     if not len(free):
         return Batch(how, "Every item has a label or was set aside: there is nothing to ask for.", ())
     if how in ("margin", "uncertainty"):
-        p_NC = probe(pool.x_ND, y_N, len(classes))
+        p_NC = probe(pool.x_ND, y_N, len(classes), CLEAN)
         picked = best_first((closeness if how == "margin" else entropy)(p_NC), pool.x_ND, free, k)
         rows, scores = picked.rows, picked.score
         reasons = [_between(p_NC[row], classes, how) for row in rows]

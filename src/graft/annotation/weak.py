@@ -32,7 +32,6 @@ from graft.metrics.intervals import wilson
 from graft.results import Interval
 
 SURE = 0.5  # probability from which on a label that was carried further is written
-CONFIDENT = 0.9  # of labels that self-training takes from itself
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
@@ -86,10 +85,10 @@ def weak_labels(
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """`probability` (N, C) of the way that was chosen and its `name`; None where none was; every way with its evidence in `steps`."""
+    """`ways` hold the probabilities (N, C) of every way by name, `steps` their evidence; `name` is the one chosen, None where none was."""
 
     name: str | None
-    probability: Floats | None
+    ways: Mapping[str, Floats]
     steps: tuple[StepResult, ...]
 
 
@@ -103,26 +102,26 @@ def carry_further(x_ND: NDArray[np.float32], weighed: Weighed, true_N: Codes, n_
     weak_N = np.where(weighed.covered & ~judge_N, weighed.probability.argmax(axis=1), -1)
     count_C = np.bincount(weak_N[weak_N >= 0], minlength=n_classes)
     if np.count_nonzero(count_C) < 2:
-        return Spread(None, None, ())
+        return Spread(None, {}, ())
     best_N = np.where(judge_N, int(count_C.argmax()), -1)
     start_NC = np.where((weak_N >= 0)[:, None], weighed.probability, 0.0)
-    ways: dict[str, Callable[[], Floats]] = {
+    work: dict[str, Callable[[], Floats]] = {
         "probe": lambda: probe(x_ND, weak_N, n_classes),
         "propagation": lambda: propagate(neighbour_graph(x_ND), start_NC),
-        "self-training": lambda: self_train(x_ND, weak_N, n_classes, CONFIDENT),
+        "self-training": lambda: self_train(x_ND, weak_N, n_classes),
     }
     steps: list[StepResult] = []
-    used: tuple[str | None, Floats | None] = (None, None)
+    used: str | None = None
+    ways = {name: way() for name, way in work.items()}
     over, before_J = "the commonest label", best_N[judge_N] == true_N[judge_N]
-    for name, work in ways.items():
-        p_NC = work()
+    for name, p_NC in ways.items():
         right_J = p_NC.argmax(axis=1)[judge_N] == true_N[judge_N]
         paired = gain(right_J, before_J) if len(right_J) else None
         helped = paired is not None and paired.low is not None and paired.low > 0
         steps.append(StepResult(name, _share(right_J), paired, over, helped, _why(paired, over)))
         if helped:
-            used, over, before_J = (name, p_NC), name, right_J
-    return Spread(*used, tuple(steps))
+            used, over, before_J = name, name, right_J
+    return Spread(used, ways, tuple(steps))
 
 
 def _why(paired: Interval | None, over: str) -> str:
@@ -136,7 +135,7 @@ def _why(paired: Interval | None, over: str) -> str:
 def _rows(known: list[str | None], votes: Votes, weighed: Weighed, spread: Spread) -> list[tuple[int, str, float, str]]:
     """(position, label, probability, source) of every item that has a label from somewhere; a person's label is never replaced."""
     rows = []
-    carried_NC = spread.probability
+    carried_NC = spread.ways[spread.name] if spread.name else None
     for i, label in enumerate(known):
         if label is not None:
             rows.append((i, label, 1.0, "given"))

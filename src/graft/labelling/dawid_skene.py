@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 TINY = 1e-300
+BELIEVED, WEIGHT = 0.7, 100.0  # share of a rule's votes thought right beforehand; how many items that belief is worth
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +34,15 @@ def dawid_skene(
     count_NRA: NDArray[np.integer] | Floats,
     n_classes: int,
     *,
-    smoothing: float = 0.0,
+    belief_RCA: Floats | None = None,
     rounds: int = 200,
     tolerance: float = 1e-7,
 ) -> Consensus:
     """Maximum likelihood by EM. `count_NRA` says how often observer r answered a to item n; the first `n_classes` answers are the classes.
 
     Starts from the share of each class among an item's answers (the paper's 3.1); an item with none of the classes among them starts
-    uniform. `smoothing` is added to every count of `answers` (a Dirichlet prior): 0 is the paper's; a little keeps an observer
-    with few answers from being certain. Ends when the log likelihood an item gains less than `tolerance`.
+    uniform. `belief_RCA` counts answers (R, C, A) that were seen before in thought, a Dirichlet prior; without it the estimates are the
+    paper's. Ends when the log likelihood an item gains less than `tolerance`.
     """
     count_NRA = np.asarray(count_NRA, np.float64)
     n, observers, kinds = count_NRA.shape
@@ -52,7 +53,8 @@ def dawid_skene(
     told: list[float] = []
     for _ in range(rounds):
         prior_C = posterior_NC.mean(axis=0)
-        answers_RCA = (posterior_NC.T @ flat_NX).reshape(n_classes, observers, kinds).transpose(1, 0, 2) + smoothing
+        answers_RCA = (posterior_NC.T @ flat_NX).reshape(n_classes, observers, kinds).transpose(1, 0, 2)
+        answers_RCA = answers_RCA if belief_RCA is None else answers_RCA + belief_RCA
         sum_RC1 = answers_RCA.sum(axis=2, keepdims=True)
         answers_RCA = np.where(sum_RC1 > 0, answers_RCA / np.maximum(sum_RC1, TINY), 1 / kinds)
         by_class_CX = np.log(np.maximum(answers_RCA, TINY)).transpose(1, 0, 2).reshape(n_classes, observers * kinds)
@@ -82,22 +84,25 @@ class Weighed:
     accuracy: Floats
 
 
-def weigh(vote_NR: Codes, n_classes: int, smoothing: float = 1.0) -> Weighed:
+def weigh(vote_NR: Codes, n_classes: int) -> Weighed:
     """Put the votes of rules together by Dawid and Skene's model; -1 is silence.
 
     Silence counts as an answer: most rules name one class only, and what such a rule tells lies in when it speaks. Only items of which
-    some rule speaks are modelled, as the others would form a class of their own.
+    some rule speaks are modelled, as the others would form a class of their own. Every rule is believed beforehand to be right in `BELIEVED` of
+    cases, with the weight of `WEIGHT` items: without that, or with a belief that says nothing, few items end in one class.
     """
     n, rules = vote_NR.shape
     speaks_NR = vote_NR >= 0
-    covered_N = speaks_NR.any(axis=1)
+    covered_N = np.asarray(speaks_NR.any(axis=1), np.bool_)
     some = vote_NR[covered_N]
     count_NRA = np.zeros((len(some), rules, n_classes + 1))
     at_N, rule_R = np.arange(len(some))[:, None], np.arange(rules)[None]
     count_NRA[at_N, rule_R, np.where(some >= 0, some, n_classes)] = 1
     probability_NC = np.full((n, n_classes), 1 / n_classes)
     if len(some):
-        probability_NC[covered_N] = dawid_skene(count_NRA, n_classes, smoothing=smoothing).posterior
+        probability_NC[covered_N] = dawid_skene(
+            count_NRA, n_classes, belief_RCA=_belief(count_NRA, n_classes)
+        ).posterior
     votes_R = speaks_NR.sum(axis=0)
     others_NR = speaks_NR.sum(axis=1, keepdims=True) - speaks_NR
     same_NR = np.stack([(vote_NR == vote_NR[:, r : r + 1]).sum(axis=1) - 1 for r in range(rules)], axis=1)
@@ -110,3 +115,16 @@ def weigh(vote_NR: Codes, n_classes: int, smoothing: float = 1.0) -> Weighed:
         (speaks_NR & (others_NR > same_NR)).mean(axis=0),
         np.divide(right_R, votes_R, out=np.full(rules, np.nan), where=votes_R > 0),
     )
+
+
+def _belief(count_NRA: Floats, n_classes: int) -> Floats:
+    """(R, C, A) answers of `WEIGHT` items as they would be if `BELIEVED` of each rule's votes were right, and the wrong ones fell anywhere."""
+    said_NC = count_NRA[:, :, :n_classes].sum(axis=1)
+    share_C = (said_NC / said_NC.sum(axis=1, keepdims=True)).mean(axis=0)
+    rate_RC = count_NRA[:, :, :n_classes].mean(axis=0)
+    other_CC = np.tile(share_C[:, None], n_classes)  # true class, class voted for
+    np.fill_diagonal(other_CC, 0)
+    wrong_CC = (1 - BELIEVED) * other_CC / np.maximum(other_CC.sum(axis=0), TINY)
+    spoken_RCC = rate_RC[:, None, :] * (wrong_CC + BELIEVED * np.eye(n_classes))[None]
+    silent_RC1 = np.maximum(share_C[None, :, None] - spoken_RCC.sum(axis=2, keepdims=True), 0)
+    return WEIGHT * np.concatenate([spoken_RCC, silent_RC1], axis=2)

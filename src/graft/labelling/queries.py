@@ -237,7 +237,7 @@ def _squared(
     """Squared distances (N, M); squared lengths of the rows where they are known already."""
     a_N = np.einsum("nd,nd->n", a_ND, a_ND) if a_length_N is None else a_length_N
     b_M = np.einsum("md,md->m", b_MD, b_MD) if b_length_M is None else b_length_M
-    squared_NM: Float32Array = a_ND @ b_MD.T
+    squared_NM = np.asarray(a_ND @ b_MD.T, np.float32)
     squared_NM *= -2
     squared_NM += a_N[:, None]
     squared_NM += b_M
