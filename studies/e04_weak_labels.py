@@ -123,7 +123,7 @@ def one_set(name: str, a_class: int, seeds: range) -> dict[str, Any]:
     weighed = weigh(votes.votes, len(dataset.classes))
     covered = weighed.covered
     right = weighed.probability.argmax(axis=1) == y_N
-    told = []
+    told: list[dict[str, Any]] = []
     for r, rule in enumerate(rules):
         spoken = votes.votes[:, r] >= 0
         true = float((votes.votes[spoken, r] == y_N[spoken]).mean()) if spoken.any() else float("nan")

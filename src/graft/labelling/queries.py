@@ -22,6 +22,7 @@ CLUSTERS = 500  # at most, as in TypiClust
 NEIGHBOURS = 20  # of TypiClust's typicality
 CANDIDATES = 512  # of a large cluster, those nearest its centre, whose typicality is computed
 SAMPLE, ROUNDS = 10_000, 10  # items and rounds of k-means
+STARTS = 4  # items a cluster among which its starts are looked for
 SAME = 1e-5  # squared distance, as a share of the largest squared length, up to which two rows are one item in float32
 
 
@@ -166,7 +167,8 @@ def k_means(x_ND: FloatArray, clusters: int, rng: np.random.Generator) -> tuple[
     x_ND = np.ascontiguousarray(x_ND, np.float32)
     most = max(SAMPLE, 20 * clusters)
     learn_ND = x_ND if len(x_ND) <= most else x_ND[np.sort(rng.choice(len(x_ND), most, replace=False))]
-    centres = _spread(learn_ND, clusters, rng)
+    first = max(1000, STARTS * clusters)
+    centres = _spread(learn_ND if len(learn_ND) <= first else rng.permutation(learn_ND)[:first], clusters, rng)
     for _ in range(ROUNDS):
         nearest_N = _assigned(learn_ND, centres)
         ones = np.ones(len(learn_ND), np.float32)

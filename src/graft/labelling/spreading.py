@@ -84,7 +84,8 @@ def probe(x_ND: FloatArray, y_N: Codes, n_classes: int, c: float = 1.0) -> Float
     `c` as in `LinearHead`: 1 for labels some of which are wrong.
     """
     known = y_N >= 0
-    return softmax(LinearHead(c=c).fit(x_ND[known], y_N[known], n_classes).logits(x_ND))
+    head = LinearHead(c=c).fit(x_ND[known], y_N[known], n_classes)
+    return np.concatenate([softmax(head.logits(x_ND[i : i + BLOCK])) for i in range(0, len(x_ND), BLOCK)])
 
 
 def self_train(x_ND: FloatArray, y_N: Codes, n_classes: int) -> Floats:
