@@ -172,7 +172,12 @@ STUDY = Study(
     measure=measure,
     present=present,
     expected={
-        "sets > data:cifar10 > ways > auto > mean_gain > value": about(0.03, 0.05),
+        "sets > data:neu_surface_defect > ways > auto > mean_gain > value": about(0.10, 0.05),
+        "sets > data:cifar10 > ways > auto > mean_gain > value": about(0.11, 0.04),
+        "sets > data:fashion_mnist > ways > auto > mean_gain > value": about(0.09, 0.05),
+        "sets > data:ag_news > ways > auto > mean_gain > value": about(0.09, 0.05),
+        "sets > data:banking77 > ways > auto > mean_gain > value": about(0.10, 0.03),
+        "sets > data:banking77 > ways > uncertainty > mean_gain > value": about(-0.03, 0.02),
     },
     expected_quick={
         "sets > data:streamcatalogue > ways > auto > mean_gain > value": about(0.05, 0.15),

@@ -130,7 +130,7 @@ def test_rules_become_weak_labels(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [fault["problem"] for fault in result["faults"]] == ["it says nothing of any item"]
     spoken = result["rules"]
     assert spoken[0]["coverage"] == pytest.approx(1 / 3, abs=0.01) and spoken[0]["measured"]["value"] == 1
-    assert spoken[0]["estimated"] > 0.9 and spoken[3]["estimated"] is None and spoken[3]["measured"] is None
+    assert spoken[0]["estimated"] > 0.85 and spoken[3]["estimated"] is None and spoken[3]["measured"] is None
     assert result["accuracy"]["value"] == 1
     assert [step["name"] for step in result["steps"]] == ["probe", "propagation", "self-training"]
     assert result["steps"][0]["used"], "the vectors tell kitchens from workshops"

@@ -167,7 +167,7 @@ def k_means(x_ND: FloatArray, clusters: int, rng: np.random.Generator) -> tuple[
     x_ND = np.ascontiguousarray(x_ND, np.float32)
     most = max(SAMPLE, 20 * clusters)
     learn_ND = x_ND if len(x_ND) <= most else x_ND[np.sort(rng.choice(len(x_ND), most, replace=False))]
-    first = max(1000, STARTS * clusters)
+    first = max(2000, STARTS * clusters)
     centres = _spread(learn_ND if len(learn_ND) <= first else rng.permutation(learn_ND)[:first], clusters, rng)
     for _ in range(ROUNDS):
         nearest_N = _assigned(learn_ND, centres)
