@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graft.annotation.label import label
     from graft.estimator import TransferClassifier
     from graft.loading import load
     from graft.opened import open_encoder
@@ -45,6 +46,7 @@ __all__ = [
     "fit",
     "fit_recommender",
     "index",
+    "label",
     "load",
     "open_encoder",
     "open_index",
@@ -64,6 +66,7 @@ _HOMES = {
     "fit": "graft.verbs.fit",
     "fit_recommender": "graft.verbs.recommend",
     "index": "graft.verbs.index",
+    "label": "graft.annotation.label",
     "load": "graft.loading",
     "open_encoder": "graft.opened",
     "open_index": "graft.retrieval.opened",

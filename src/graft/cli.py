@@ -34,6 +34,7 @@ VERBS = (
     "fit",
     "plan",
     "predict",
+    "label",
     "tune",
     "pretrain",
     "index",
@@ -56,7 +57,11 @@ GROUPS = {  # verbs of two words
     "diagnose": ("space", "shift", "model", "curve", "labels"),
     "bench": ("serve",),
 }
-HOMES = {"serve": "graft.server.run", "bench serve": "graft.server.load"}  # the rest is in graft.verbs
+HOMES = {  # the rest is in graft.verbs
+    "serve": "graft.server.run",
+    "label": "graft.annotation.label",
+    "bench serve": "graft.server.load",
+}
 FAULTS_SHOWN = 20
 INTERRUPTED = 130
 
@@ -68,6 +73,7 @@ to a classifier you can trust or a search engine, with the evidence for every ch
   graft plan photos/                   which strategy to take, what to expect of it, what it costs
   graft fit photos/ --out birds        one folder a class (or a .zip, .csv, .tsv, .jsonl, .parquet)
   graft predict birds new.jpg          what is it, and how sure
+  graft label photos/ --serve          few or no labels: the items most worth one, on a page to label them
   graft index photos/ --out found      any pictures or texts, labels or not; run again, it is updated
   graft search found "a red boat"      words, --image FILE, --like ID: what is there
   graft recommend fit likes.csv --out films        who liked what: recommendations, with baselines

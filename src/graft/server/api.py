@@ -5,7 +5,7 @@ Imported only when a server starts. No annotation is postponed here, as FastAPI 
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,17 +52,7 @@ Picture = Annotated[UploadFile, File(description="A picture file.")]
 
 def make_app(desk: Desk, measures_text: Any) -> FastAPI:
     """The application; `measures_text()` is the page of `/metrics`."""
-    app = FastAPI(
-        title="Graft",
-        version="1",
-        description="Search, classification and recommendations by models that were taken the rest of the way.",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        responses=PROBLEMS,
-    )
-    app.exception_handler(RequestValidationError)(_invalid)
-    app.exception_handler(HTTPException)(_http)
+    app = new_app("Graft", "Search, classification and recommendations by models that were taken the rest of the way.")
     _add_indexes(app, desk)
     _add_search(app, desk)
     _add_models(app, desk)
@@ -71,6 +61,49 @@ def make_app(desk: Desk, measures_text: Any) -> FastAPI:
     _add_pages(app, desk)
     _describe(app)
     return app
+
+
+def new_app(title: str, description: str) -> FastAPI:
+    """An application without routes, whose errors have our one shape."""
+    app = FastAPI(
+        title=title,
+        version="1",
+        description=description,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=PROBLEMS,
+    )
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_http)
+    return app
+
+
+def assets(folder: Path, names: Sequence[str] = ()) -> dict[str, bytes]:
+    """The files of a page by name: those named, or all of its kinds."""
+    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in TYPES}
+    return {name: found[name] for name in names} if names else found
+
+
+def asset(files: Mapping[str, bytes], name: str) -> Response:
+    """One file of a page."""
+    return Response(files[name], media_type=TYPES[Path(name).suffix], headers={"cache-control": "no-cache"})
+
+
+def add_assets(app: FastAPI, files: Mapping[str, bytes], home: str | None = None) -> None:
+    """Answer /page/NAME with these files, and / with the one named `home`."""
+
+    @app.get("/page/{file}", include_in_schema=False)
+    async def answered(file: str) -> Response:
+        if file not in files:
+            raise HTTPException(404)
+        return asset(files, file)
+
+    if home is not None:
+
+        @app.get("/", include_in_schema=False)
+        async def first() -> Response:
+            return asset(files, home)
 
 
 async def _invalid(request: HttpRequest, error: RequestValidationError) -> Response:  # noqa: ARG001
@@ -240,33 +273,26 @@ def _add_service(app: FastAPI, desk: Desk, measures_text: Any) -> None:
 
 
 def _add_pages(app: FastAPI, desk: Desk) -> None:
-    files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in TYPES}
-
-    def page(name: str) -> Response:
-        return Response(files[name], media_type=TYPES[Path(name).suffix], headers={"cache-control": "no-cache"})
+    files = assets(PAGE)
 
     @app.get("/", include_in_schema=False)
     async def home() -> Response:
         served = desk.releases
         if served.indexes or not (served.models or served.recommenders):
-            return page("search.html")
-        return page("recommend.html" if served.recommenders else "model.html")
+            return asset(files, "search.html")
+        return asset(files, "recommend.html" if served.recommenders else "model.html")
 
     @app.get("/models/{name}", include_in_schema=False)
     async def model_page(name: str) -> Response:
         desk.model(name)
-        return page("model.html")
+        return asset(files, "model.html")
 
     @app.get("/recommenders/{name}", include_in_schema=False)
     async def recommender_page(name: str) -> Response:
         desk.recommender(name)
-        return page("recommend.html")
+        return asset(files, "recommend.html")
 
-    @app.get("/page/{file}", include_in_schema=False)
-    async def asset(file: str) -> Response:
-        if file not in files:
-            raise HTTPException(404)
-        return page(file)
+    add_assets(app, files)
 
 
 def _describe(app: FastAPI) -> None:

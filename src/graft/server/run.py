@@ -18,6 +18,7 @@ from graft.errors import MissingError, StorageError, UsageError
 from graft.server.limits import Limits
 
 if TYPE_CHECKING:
+    from graft.server.door import Door
     from graft.server.releases import Releases
 
 _LOG = logging.getLogger("graft.server")
@@ -71,7 +72,7 @@ def serve(
     releases = open_releases(given)
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
     started = time.monotonic()
-    with _told():
+    with told():
         names = [*releases.indexes, *releases.models, *releases.recommenders]
         _LOG.info("%s at %s (Ctrl-C stops)", ", ".join(names), url)
         run_loop(_until_signalled(releases, limits, address, port))
@@ -125,10 +126,6 @@ def run_loop(main: Any) -> None:
 
 async def serve_until(stop: asyncio.Event, releases: Releases, limits: Limits, address: str, port: int) -> None:
     """Serve in this event loop until `stop` is set: no new connections then, and answers under way get a few seconds."""
-    from granian.constants import HTTPModes, Interfaces
-    from granian.http import HTTP1Settings
-    from granian.server.embed import Server
-
     from graft.server.api import make_app
     from graft.server.desk import Desk
     from graft.server.door import Door
@@ -140,41 +137,56 @@ async def serve_until(stop: asyncio.Event, releases: Releases, limits: Limits, a
     desk = Desk(releases, limits)
     vectors = Vectors(releases, limits, desk.searching)
     app = make_app(desk, lambda: measures_text(measures, releases, vectors.gather))
-    connections = _connections()
+    releases.start()
+    try:
+        await listen(Door(vectors, app, limits, measures), stop, address, port)
+    finally:
+        releases.stop()
+        desk.close()
+
+
+async def listen(door: Door, stop: asyncio.Event, address: str, port: int) -> None:
+    """Let requests in by `door` until `stop` is set. Raises StorageError where the server ends by itself."""
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.server.embed import Server
+
     server = Server(
-        Door(vectors, app, limits, measures),
+        door,
         address=address,
         port=port,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
         websockets=False,
         backlog=1024,
-        backpressure=connections,
+        backpressure=_connections(),
         http1_settings=HTTP1Settings(header_read_timeout=1000 * HEAD_SECONDS),
         log_enabled=False,
     )
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
-    releases.start()
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({serving}, timeout=GRACE_SECONDS)
     finally:
         stopping.cancel()
-        releases.stop()
-        desk.close()
     if serving.done() and (error := serving.exception()) is not None:
         raise StorageError(f"The server at {address}:{port} stopped: {error}.") from error
 
 
 async def _until_signalled(releases: Releases, limits: Limits, address: str, port: int) -> None:
     stop = asyncio.Event()
+    stop_on_signals(stop)
+    await serve_until(stop, releases, limits, address, port)
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """Set `stop` on Ctrl-C and when the process is asked to end."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread, or Windows
             loop.add_signal_handler(number, stop.set)
-    await serve_until(stop, releases, limits, address, port)
 
 
 def _connections() -> int:
@@ -193,7 +205,7 @@ def _connections() -> int:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """While the server runs, its log tells of what is served and of newer versions too."""
     before = _LOG.level
     _LOG.setLevel(logging.INFO)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from graft.reports.formats import known
 from graft.results import DataSummary, EncoderSummary, FitResult, StrategyResult
-from graft.tables import labels, planning, pretraining, recommend, search, serving, shift, training, weights
+from graft.tables import labelling, labels, planning, pretraining, recommend, search, serving, shift, training, weights
 from graft.tables.parts import ends, faults, heading, interval, line, plain_table, signed, size
 
 if TYPE_CHECKING:
@@ -221,6 +221,8 @@ _RENDERERS: dict[str, Callable[[Any], RenderableType]] = {
     "RecommendResult": recommend.recommend_table,
     "Recommendations": recommend.recommendations_table,
     "Reproduction": _reproduction,
+    "LabelResult": labelling.label_table,
+    "WeakResult": labelling.weak_table,
     "Served": serving.served_line,
     "Load": serving.load_table,
 }
