@@ -53,6 +53,11 @@ def _fit(result: FitResult) -> RenderableType:
     if trained := list(training.trained_rungs(result)):
         parts += [Text(""), *trained]
     parts += [Text(""), *_data(result.data)]
+    if result.shift:
+        told = f"told apart in {100 * result.shift.auc.value:.0f} % of pairs, where chance is 50"
+        parts.append(
+            Text(f"The test items look different from the training items ({told}): see the report.", style="yellow")
+        )
     if result.suspects:
         parts.append(Text(f"Labels in doubt: {len(result.suspects)}, shown in the report."))
     parts += faults(result.data.faults)
