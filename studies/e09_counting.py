@@ -112,9 +112,10 @@ def present(numbers: Numbers) -> Page:
     )
     worst = max(n["error"] for n in nets.values())
     shares = ", ".join(f"{name} {n['kept_item'] / n['weights']:.1f}" for name, n in nets.items())
+    close = "to the byte" if worst < 1e-9 else f"within {100 * worst:.1f} % of"
     return Page(
         answer=(
-            f"Activations predicted from batches of one and two are within {100 * worst:.2g} % of what torch keeps; Adam's two moments are twice the "
+            f"Activations predicted from batches of one and two are {close} what torch keeps; Adam's two moments are twice the "
             f"weights. One item's activations take, in times the weights: {shares}."
         ),
         reading=(

@@ -156,7 +156,8 @@ def present(numbers: Numbers) -> Page:
     )
     reading = (
         "The rule keeps its promise on halves of one set: three tests are paid for, and each p comes from classifiers fitted anew to random "
-        "labellings. The items shown first are the strangers, long before they are many enough to prove a shift."
+        "labellings. With a share q of strangers no classifier has an AUC above (1 + q) / 2, so that few strangers are hard to prove whatever the "
+        "method; they crowd among the items shown before they are proven."
     )
     if official:
         tables.append(
@@ -183,8 +184,8 @@ def present(numbers: Numbers) -> Page:
             "vectors."
         )
         reading += (
-            " Banking77's training part has unequal classes and its test part forty questions of each, which is enough to tell them apart a little: "
-            "an accuracy beside that of naming the larger part would have hidden it."
+            " Banking77's training part has unequal classes and its test part forty questions of each; that its parts differ a little is most "
+            "likely this."
         )
     return Page(answer=answer, reading=reading, tables=tables, figures={"power.svg": figure})
 
@@ -198,7 +199,7 @@ STUDY = Study(
     expected={
         "halves > shifted > value": (0.0, 0.05),
         "planted > 0.2 > shifted > value": (0.9, 1.0),
-        "planted > 0.2 > strangers_shown": (0.9, 1.0),
+        "planted > 0.2 > strangers_shown": (0.75, 1.0),
     },
     expected_quick={"halves > shifted > value": (0.0, 0.5), "planted > 0.5 > shifted > value": (0.5, 1.0)},
 )

@@ -45,7 +45,7 @@ FULL: dict[str, Any] = {
 }  # fmt: skip
 QUICK: dict[str, Any] = FULL | {
     "home": "data:digits", "away": "", "noise": [0.5], "compared": 30, "school": 8, "shots": 4, "tested": 4, "epochs": 2, "schooling": 2,
-    "seeds": [0, 1],
+    "seeds": [0],
 }  # fmt: skip
 BUNDLED = "efficientnet-lite0"
 
@@ -189,9 +189,10 @@ def present(numbers: Numbers) -> Page:
             + f". Fine-tuning over the probe: {points(gains[near])} points on itself, {points(gains[far])} on {far}."
         ),
         reading=(
-            "The distance says whether two sets can be told apart, not whether what was learned on the one is of use for the other: it is at its end as "
-            "soon as anything tells them apart, a little noise on the pixels as well as other things in the picture. So it orders these targets by how "
-            "visible the change is, and by itself decides nothing between a probe and fine-tuning: measure both, as `fit` does."
+            "On pixels, and by a general encoder where there is one, sets are at the end of the scale as soon as anything tells them apart, noise as much as "
+            "other things in the picture: that distance says nothing of what a probe will lose. Measured on the features of the network that is to be "
+            "transferred it orders these targets as the probe's accuracy does, and fine-tuning gains most on the farthest. A few targets and one "
+            "network prove no rule: the distance is a hint to try fine-tuning, and measuring both, as `fit` does, is the answer."
         ),
         tables=[
             Table(

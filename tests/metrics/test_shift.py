@@ -85,28 +85,28 @@ def test_the_null_refits_the_classifier() -> None:
 
 
 def test_p_values_are_uniform_under_the_null() -> None:
-    found = [told(*two(24, 36, dim=3, seed=seed), permutations=39, seed=seed).p for seed in range(120)]
-    assert kstest(found, "uniform").statistic < 0.15
-    assert np.mean(np.array(found) <= 0.05) <= 0.1
+    found = [told(*two(24, 36, dim=3, seed=seed), permutations=39, seed=seed).p for seed in range(80)]
+    assert kstest(found, "uniform").statistic < 0.19
+    assert np.mean(np.array(found) <= 0.05) <= 0.12
     kernel = []
-    for seed in range(120):
+    for seed in range(80):
         x_ND, second_N = two(20, 25, dim=3, seed=seed)
         value = mmd(x_ND, second_N, np.arange(45), np.random.default_rng([seed, 1]), permutations=39)
         assert value is not None
         kernel.append(value.p)
-    assert kstest(kernel, "uniform").statistic < 0.15
+    assert kstest(kernel, "uniform").statistic < 0.19
 
 
 def test_clusters_are_dealt_together() -> None:
     """Ten items in eight copies each a sample: taken one by one they are told apart by luck, as clusters they are not."""
     alone, kept = [], []
-    for seed in range(20):
+    for seed in range(12):
         x_ND, _ = two(20, 0, dim=6, seed=seed)
         x_ND, second_N = np.repeat(x_ND, 8, axis=0), np.repeat(np.arange(20) >= 10, 8)
         alone.append(told(x_ND, second_N, permutations=19, seed=seed).p)
         kept.append(told(x_ND, second_N, np.repeat(np.arange(20), 8), permutations=19, seed=seed).p)
     assert np.mean(np.array(alone) <= 0.05) > 0.9
-    assert np.mean(np.array(kept) <= 0.05) < 0.15
+    assert np.mean(np.array(kept) <= 0.05) < 0.2
 
 
 def test_five_items_against_many() -> None:

@@ -102,13 +102,4 @@ def test_a_fit_warns_of_parts_that_differ(two: tuple[Path, Path], tmp_path: Path
     tree = json.loads((tmp_path / "moved" / "result.json").read_text())
     assert from_json(FitResult, tree).shift == found.shift
     del tree["shift"]
-    assert from_json(FitResult, tree).shift is None
-    same = graft.fit(
-        photos(tmp_path / "same", 15, seed=3),
-        test=str(photos(tmp_path / "t", 9, seed=4)),
-        out=tmp_path / "calm",
-        encoder="pixels:4",
-        strategies="prototypes",
-    )
-    assert same.shift is None
-    assert "look different" not in (tmp_path / "calm" / "report.html").read_text()
+    assert from_json(FitResult, tree).shift is None  # results written before there was one

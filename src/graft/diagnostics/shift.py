@@ -148,7 +148,7 @@ def verdict(senses: tuple[Sense, ...], kernel: Kernel | None, pair: Pair) -> tup
         fewest = min(sizes)
         return "cannot tell", f"A set with {plural(fewest, 'distinct item')} shows nothing of its distribution.", None
     tests = [(s.p, s.name) for s in senses] + ([(kernel.p, "kernel")] if kernel else [])
-    least, by = min(tests)
+    least, by = min(tests, key=lambda test: test[0])  # of equals the first
     p = min(1.0, least * len(tests))
     best = max(senses, key=lambda s: s.auc.value)
     pairs = f"{_range(best.auc)} of pairs with one item of each (chance is 50 %)"
@@ -285,8 +285,8 @@ def label_shift(pair: Pair, rng: np.random.Generator) -> LabelShift | None:
 
 def _unexplained(labels: LabelShift) -> str:
     return (
-        f"If nothing but class shares had moved, and as far as estimated, at most {percent(labels.explained, 0)} of pairs could be told. More of them "
-        "are: classes look different in the two sets, which the estimate takes for granted that they do not."
+        f"Had nothing but these shares moved, at most {percent(labels.explained, 0)} of pairs could be told apart, and more are. So classes look "
+        "different in the two sets, while the estimate assumes that they look the same."
     )
 
 

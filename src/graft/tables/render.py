@@ -58,6 +58,11 @@ def _fit(result: FitResult) -> RenderableType:
     parts += [Text(""), *_data(result.data)]
     if result.plan is not None:
         parts.append(planning.foretold(result.plan))
+    if result.shift:
+        told = f"told apart in {100 * result.shift.auc.value:.0f} % of pairs, where chance is 50"
+        parts.append(
+            Text(f"The test items look different from the training items ({told}): see the report.", style="yellow")
+        )
     if result.suspects:
         parts.append(Text(f"Labels in doubt: {len(result.suspects)}, shown in the report."))
     parts += faults(result.data.faults)
