@@ -78,6 +78,7 @@ def _checked(data: str | Path | None, flags: dict[str, object]) -> float | None:
             "Give DATA or --describe, not both: one looks, the other only listens."
             if described
             else "There is nothing to plan for: give DATA, or describe it, as in --describe labels=500 classes=3 domain=metal-surfaces."
+            + " DATA comes before --encoders, which takes all words after it." * bool(flags["encoders"])
         )
     if described:
         idle = [f"--{name}" for name in ("label", "content", "names", "shots") if flags[name] is not None]
