@@ -5,6 +5,7 @@ Legend: N items, D dims, C classes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,7 @@ class Pool:
     x_ND: NDArray[np.float32] = field(repr=False)
     faults: tuple[Fault, ...] = ()
     held_out: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)  # role -> column of a table, with what was guessed
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,16 +59,17 @@ class Pool:
 
     def count(self, answers: Answers) -> Counts:
         """How many items are labelled by whom."""
-        labels, here = self.labels(answers), set(self.keys)
-        answered = {key for key, label in answers.items() if label is not None and key in here}
-        skipped = {key for key, label in answers.items() if label is None and key in here}
+        copies = Counter(key for key in self.keys if key in answers)
+        answered = sum(count for key, count in copies.items() if answers[key] is not None)
+        labels = self.labels(answers)
+        unlabelled = labels.count(None)
         return Counts(
             items=len(self),
-            given=sum(g is not None and k not in answered for k, g in zip(self.keys, self.given, strict=True)),
-            answered=sum(key in answered for key in self.keys),
-            skipped=sum(key in skipped for key in self.keys),
-            unlabelled=sum(label is None for label in labels),
-            gone=sum(key not in here for key in answers),
+            given=len(self) - unlabelled - answered,
+            answered=answered,
+            skipped=sum(copies.values()) - answered,
+            unlabelled=unlabelled,
+            gone=sum(key not in copies for key in answers),
             held_out=self.held_out,
         )
 
@@ -107,6 +110,7 @@ def open_pool(
         x_ND=Normaliser().fit(encoded.vectors)(encoded.vectors),
         faults=faults,
         held_out=len(dataset) - len(ours),
+        columns=dataset.columns,
     )
 
 

@@ -26,14 +26,14 @@ class Session:
 
     def __init__(self, pool: Pool, journal: Journal, named: tuple[str, ...], rank: Rank, batch: Batch) -> None:
         self.pool, self.journal, self._rank, self._batch = pool, journal, rank, batch
-        self._named = named
+        self._named = all_classes(named, pool.given)
         self._place = {key: row for row, key in reversed([*enumerate(pool.keys)])}
         self._queue = list(batch.items)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """All labels: those named, given and answered, in the order in which keys are dealt to them, which never changes."""
-        self._named = all_classes(self._named, self.pool.labels(self.journal.answers))
+        self._named = all_classes(self._named, [*self.journal.answers.values()])
         return self._named
 
     def row(self, key: str) -> int:

@@ -109,6 +109,7 @@ def run_queries(
         classes=all_classes(named, pool.labels(journal.answers)),
         counts=pool.count(journal.answers),
         items=batch.items,
+        columns=dict(pool.columns),
         out=str(folder),
         files=tuple(map(str, files)),
         command=told[0],

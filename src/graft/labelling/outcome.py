@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graft.results import Fault, Interval
@@ -35,7 +36,9 @@ class Counts:
 
 @dataclass(frozen=True)
 class LabelResult:
-    """The next items to label, best first, how they were chosen and why so; `files` written; `seconds` by part."""
+    """The next items to label, best first, how they were chosen and why so; `columns` a table was read by; `files` written;
+    `seconds` it took to choose.
+    """
 
     name: str
     modality: str
@@ -44,6 +47,7 @@ class LabelResult:
     classes: tuple[str, ...]
     counts: Counts
     items: tuple[Query, ...]
+    columns: Mapping[str, str]
     out: str
     files: tuple[str, ...]
     command: str

@@ -18,7 +18,14 @@ ITEMS_SHOWN = 20
 def label_table(result: LabelResult) -> RenderableType:
     """The next items with their reasons, and how to go on."""
     parts: list[RenderableType] = [heading(f"{result.name}: {len(result.items):,} items to label next")]
-    parts += [Text(line(f"{result.how}. {result.why}", 400)), Text(_counts(result.counts)), Text("")]
+    parts += [Text(line(f"{result.how}. {result.why}", 400)), Text(_counts(result.counts))]
+    if result.columns:
+        parts.append(
+            Text(line("Read as " + ", ".join(f"{role}: {name}" for role, name in result.columns.items()) + ".", 400))
+        )
+    if result.classes:
+        parts.append(Text(line(f"{len(result.classes)} labels: {', '.join(result.classes)}.", 400)))
+    parts.append(Text(""))
     table = plain_table("", "item", "why", "text") if result.modality == "text" else plain_table("", "item", "why")
     for rank, item in enumerate(result.items[:ITEMS_SHOWN], start=1):
         cells = [str(rank), line(item.id, 60), line(item.reason, 80)]
