@@ -109,7 +109,7 @@ def test_labels_that_are_all_wrong_accuse_nobody(digits: Path, tmp_path: Path) -
 
 
 def test_what_cannot_be_asked_for(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UsageError, match="--target 90.*--strategy.*--repeats 0"):
+    with pytest.raises(UsageError, match=r"--target 90.*--strategy.*--repeats 0"):
         curve(digits, target=["90"], strategy="linear-prob", repeats=0)
     with pytest.raises(UsageError, match="--most 0"):
         labels(digits, most=0, out=tmp_path / "out")
