@@ -350,7 +350,8 @@ def curve(found: Mapping[str, Any]) -> str:
         "part at all of them, "
         "which is ten times as many. The width beyond the bootstrap was set on usps alone. Each forecast is also asked how many labels reach the "
         "accuracies that the truth has at 22, 46 and 68 % of the labels: told with an interval, already reached by the estimate, or refused "
-        "(`open`: the interval's upper end is not within ten times the labels; `far`: the curve itself is not; `floor`: said to be out of reach for good, which is wrong here).\n\n"
+        "(`open`: the interval's upper end is not within ten times the labels; `far`: the curve itself is not; `floor`: said to be out of reach for good, "
+        "which is wrong here).\n\n"
         + table(
             [
                 "set",
@@ -366,8 +367,9 @@ def curve(found: Mapping[str, Any]) -> str:
             ],
             rows,
         )
-        + f"\nOn the sets that took no part in setting the width, {covered[0]} of {covered[1]} intervals of 95 % cover the truth; {told} of {asked} questions for a number of "
-        f"labels were answered by one, {hit} of these intervals cover it: from a tenth of the labels a curve seldom tells, and mostly where it is too hopeful. The set below its promise is cifar10: with the same 500 labels the "
+        + f"\nOn the sets that took no part in setting the width, {covered[0]} of {covered[1]} intervals of 95 % cover the "
+        f"truth; {told} of {asked} questions for a number of "
+        f"labels were answered by one, {hit} of these intervals cover it: from a tenth of the labels a curve seldom tells. The set below its promise is cifar10: with the same 500 labels the "
         "cross-validated error is .14 on average and the error on its test part .17, a gap between the two parts that no curve of the first can see. "
         "The truth of banking77 and cifar10 was learned at the settings tuned on a tenth (half the forecasts, `--quick`), that of the others tuned anew.\n"
     )

@@ -46,18 +46,20 @@ CURVE = LabelCurve(
 
 @pytest.mark.parametrize(
     ("target", "says"),
-    zip(
-        TARGETS,
-        [
-            "To reach 90\u202f% you need about 40 more labels a class (25 to 110).",
-            "80\u202f% is reached with the labels there are.",
-            "85\u202f% is reached with the labels there are, though it may take up to 1 more label a class.",
-            "What 95\u202f% takes cannot be told: the curve reaches it with 1,000 labels. At least 120 more labels a class are needed.",
-            "What 99\u202f% takes cannot be told: labels without end bring it to 96 % at most.",
-            "What 97\u202f% takes cannot be told: the error does not fall.",
-        ],
-        strict=True,
-    ),
+    [
+        *zip(
+            TARGETS,
+            [
+                "To reach 90\u202f% you need about 40 more labels a class (25 to 110).",
+                "80\u202f% is reached with the labels there are.",
+                "85\u202f% is reached with the labels there are, though it may take up to 1 more label a class.",
+                "What 95\u202f% takes cannot be told: the curve reaches it with 1,000 labels. At least 120 more labels a class are needed.",
+                "What 99\u202f% takes cannot be told: labels without end bring it to 96 % at most.",
+                "What 97\u202f% takes cannot be told: the error does not fall.",
+            ],
+            strict=True,
+        )
+    ],
 )
 def test_each_answer_is_a_sentence(target: LabelTarget, says: str) -> None:
     assert told(target) == says
