@@ -369,7 +369,8 @@ def curve(found: Mapping[str, Any]) -> str:
         )
         + f"\nOn the sets that took no part in setting the width, {covered[0]} of {covered[1]} intervals of 95 % cover the "
         f"truth; {told} of {asked} questions for a number of "
-        f"labels were answered by one, {hit} of these intervals cover it: from a tenth of the labels a curve seldom tells. The set below its promise is cifar10: with the same 500 labels the "
+        f"labels were answered by one, {hit} of these intervals cover it: from a tenth of the labels a curve seldom tells. "
+        "The set below its promise is cifar10: with the same 500 labels the "
         "cross-validated error is .14 on average and the error on its test part .17, a gap between the two parts that no curve of the first can see. "
         "The truth of banking77 and cifar10 was learned at the settings tuned on a tenth (half the forecasts, `--quick`), that of the others tuned anew.\n"
     )
