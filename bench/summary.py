@@ -387,7 +387,8 @@ def labels(found: Mapping[str, Any]) -> str:
     return (
         f"## Wrong labels\n\n`bench/labels.py`, {found['date']}. Labels made wrong at random; the same out-of-fold probabilities of a linear "
         "probe given to Graft and to "
-        "cleanlab 2.9.0 (prune by noise rate, ranked by normalised margin, one process). Precision and recall of the first doubted, as many as were planted; five seeds, "
+        "cleanlab 2.9.0 (prune by noise rate, ranked by normalised margin, one process). Precision and recall of the first doubted, as many "
+        "as were planted; five seeds, "
         "four sets and errors by confusable pairs are in the [study of label errors](../studies/results/e02_label_errors/README.md).\n\n"
         + table(
             [
