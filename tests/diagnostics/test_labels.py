@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from graft.diagnostics.labels import class_thresholds, confident_joint, doubtful, suspects
+from graft.diagnostics.labels import class_thresholds, confident_joint, doubtful, in_whole_items, suspects
 
 # Four items labelled 0 and three labelled 1. Thresholds: t_0 = (.9 + .8 + .35 + .5) / 4 = .6375, t_1 = (.9 + .7 + .2) / 3 = .6.
 # Confident of 0: items 0, 1, 6; of 1: items 2, 4, 5; of none: item 3. Counts [[2, 1], [1, 2]]; row 0 is scaled to four items.
@@ -82,3 +82,9 @@ def test_suspects_name_items_and_classes() -> None:
     assert suspects(P_NC, Y_N, list("abcdefg"), ["cat", "dog"], limit=1) == found[:1]
     with pytest.raises(ValueError, match="do not agree"):
         suspects(P_NC, Y_N, list("abc"), ["cat", "dog"])
+
+
+def test_whole_items_keep_the_rows_sums() -> None:
+    expected = np.array([[2.4, 0.3, 0.3], [1.5, 3.5, 0.0], [0.2, 0.2, 4.6], [0.0, 0.0, 0.0]])
+    assert in_whole_items(expected).tolist() == [[3, 0, 0], [2, 3, 0], [0, 0, 5], [0, 0, 0]]
+    assert in_whole_items(np.eye(2) * (3 - 1e-12)).tolist() == [[3, 0], [0, 3]]

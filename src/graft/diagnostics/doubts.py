@@ -20,7 +20,6 @@ from graft.heads.calibration import fit_temperature
 from graft.metrics.intervals import wilson
 from graft.reports.review import Doubted, Shown
 from graft.results import Interval, Suspect
-from graft.selection.select import Selection
 
 Codes = NDArray[np.int64]
 
@@ -44,19 +43,18 @@ class Examined:
     reason: str = ""
 
 
-def examine(selection: Selection, dataset: Dataset, *, most: int) -> Examined:
-    """Confident learning on the out-of-fold probabilities of the chosen head, calibrated by one temperature.
+def examine(oof_NC: NDArray[np.float32], known_N: NDArray[np.bool_], dataset: Dataset, *, most: int) -> Examined:
+    """Confident learning on out-of-fold logits `oof_NC`, calibrated by one temperature, of the items whose class could be learned (`known_N`).
 
     Labels that cannot be told better than by always naming the largest class accuse nobody: then there are no suspects, and `reason` says why.
     """
-    assert selection.oof_logits_NC is not None and selection.oof_known_N is not None, "folds could be drawn"
-    rows = np.flatnonzero(selection.oof_known_N)
+    rows = np.flatnonzero(known_N)
     labels = dataset.labels[rows]
-    logits_NC = selection.oof_logits_NC[rows]
+    logits_NC = oof_NC[rows]
     p_NC = softmax(logits_NC / fit_temperature(logits_NC, labels))
     n, chance = len(rows), float(np.bincount(labels).max() / len(labels))
     right = wilson(int((p_NC.argmax(1) == labels).sum()), n)
-    lone = tuple(dataset.classes[c] for c in np.unique(dataset.labels[~selection.oof_known_N]))
+    lone = tuple(dataset.classes[c] for c in np.unique(dataset.labels[~known_N]))
     blank = Examined((), 0, n, right, chance, lone, ())
     if right.low is None or right.low <= chance:
         return Examined(

@@ -48,6 +48,15 @@ def confident_joint(p_NC: FloatArray, y_N: IntArray) -> NDArray[np.float64]:
     return scaled
 
 
+def in_whole_items(expected_CC: NDArray[np.float64]) -> Index:
+    """Expected counts (C, C) as whole numbers whose rows keep their sums: rounded down, what is missing given to the largest remainders."""
+    down_CC = np.floor(expected_CC + 1e-9)
+    missing_C = np.rint(expected_CC.sum(axis=1) - down_CC.sum(axis=1)).astype(np.int64)
+    place_CC = np.argsort(np.argsort(-(expected_CC - down_CC), axis=1, kind="stable"), axis=1, kind="stable")
+    whole: Index = (down_CC + (place_CC < missing_C[:, None])).astype(np.int64)
+    return whole
+
+
 def doubtful(p_NC: FloatArray, y_N: IntArray) -> Index:
     """Positions of the items whose label is doubted, the most doubtful first; empty with fewer than two classes.
 
@@ -59,7 +68,7 @@ def doubtful(p_NC: FloatArray, y_N: IntArray) -> Index:
     n, n_classes = p_NC.shape
     if n == 0 or n_classes < 2:
         return np.empty(0, np.int64)
-    expected_CC = np.rint(confident_joint(p_NC, y_N) * n).astype(np.int64)
+    expected_CC = in_whole_items(confident_joint(p_NC, y_N) * n)
     margin_NC = p_NC - p_NC[np.arange(n), y_N][:, None]
     found = np.zeros(n, bool)
     for given, true in zip(*np.nonzero(expected_CC), strict=True):

@@ -74,7 +74,8 @@ def doubt(
     read_at = time.perf_counter()
     dataset = labelled.dataset
     selection = select([labelled.candidate], dataset.labels, groups=labelled.groups, strategies=DRAWABLE, seed=seed)
-    found = examine(selection, dataset, most=most)
+    assert selection.oof_logits_NC is not None and selection.oof_known_N is not None, "folds can be drawn"
+    found = examine(selection.oof_logits_NC, selection.oof_known_N, dataset, most=most)
     result = LabelsResult(
         name=dataset.name,
         source=str(data),

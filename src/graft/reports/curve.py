@@ -92,18 +92,16 @@ def told(target: LabelTarget) -> str:
     """What it takes to reach a target, or why that is not told, as a sentence."""
     wanted = percent(target.accuracy).replace(".0", "")
     if target.status == "told":
-        return f"To reach {wanted} you need about {_labels(target.more or 0)} more a class ({count(target.low or 0)} to {count(target.high or 0)})."
+        return f"To reach {wanted} you need about {_more(target.more)} a class ({count(target.low or 0)} to {count(target.high or 0)})."
     if target.status == "reached":
-        least = f", though it may take up to {_labels(target.high)} more a class" if target.high else ""
+        least = f", though it may take up to {_more(target.high)} a class" if target.high else ""
         return f"{wanted} is reached with the labels there are{least}."
-    at_least = (
-        f" At least {_labels(target.low)} more a class are needed." if target.low and target.status != "flat" else ""
-    )
+    at_least = f" At least {_more(target.low)} a class are needed." if target.low and target.status != "flat" else ""
     return f"What {wanted} takes cannot be told: {target.reason}.{at_least}"
 
 
-def _labels(number: int | None) -> str:
-    return f"{count(number or 0)} {'label' if number == 1 else 'labels'}"
+def _more(number: int | None) -> str:
+    return f"{count(number or 0)} more {'label' if number == 1 else 'labels'}"
 
 
 def told_first(curve: LabelCurve) -> str:
