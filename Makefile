@@ -25,7 +25,7 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 bench: $(VENV)/installed
-	for part in bench/*.py; do $(BIN)/python $$part || exit 1; done
+	for part in bench/*.py; do $(BIN)/python -m bench.$$(basename $$part .py) || exit 1; done
 
 soak: $(VENV)/installed
 	GRAFT_SOAK=1 $(BIN)/python -m pytest -m soak
