@@ -226,7 +226,11 @@ STUDY = Study(
     question="Given labels a class, the distance of the domain and the time: which strategy and which encoder, and how good is that advice?",
     measure=measure,
     present=present,
-    expected={},
+    expected={
+        "sets > usps, 20 a class > held": (4, 7),
+        "sets > fashion_mnist, 20 a class > held": (4, 7),
+        "sets > usps, 20 a class > encoder_right": (1, 1),
+    },
     expected_quick={
         "sets > digits, 5 a class > held": (3, 7),
         "sets > digits, 5 a class > encoder_right": (1, 1),
