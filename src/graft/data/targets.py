@@ -82,9 +82,9 @@ def settle(items: Items, asked: Asked, kind: str) -> tuple[Items, Target | None]
 def guess(items: Items) -> tuple[str, str]:
     """(task, why) of a table's labels; a guess is never `ordinal`, as the same words may be plain classes.
 
-    Numbers: more than 20 different values, not all whole. Counts: whole and none negative, more than 20 different, with gaps among them, a
-    quarter of them met once, and not nearly all different as ids are (whole numbers without gaps are class codes). Several labels: lists, or
-    parts between `|` or `;` of which more than half are met in another combination too.
+    Numbers: more than 20 different values, not all whole. Counts: whole and none negative, more than 20 different, thinning out upwards
+    as class codes do not (gaps, a tenth of the values met once, three fifths of them in the lower half of their range), and not nearly
+    all different as ids are. Several labels: lists, or parts between `|` or `;` of which more than half are met in another combination too.
     """
     words = [label for label in items.labels if label is not None]
     if len(items.lists) > len(words):
@@ -94,10 +94,12 @@ def guess(items: Items) -> tuple[str, str]:
     if len(values) >= 0.95 * len(words) and len(met) > MANY:
         if any(not value.is_integer() for value in met):
             return "number", f"guessed: {len(met):,} different values, not all whole"
-        gaps = max(met) - min(met) + 1 > len(met)
-        once = sum(n == 1 for n in met.values()) >= len(met) / 4
-        if gaps and once and len(met) < 0.9 * len(values):
-            task = "count" if min(met) >= 0 else "number"
+        least, most = min(met), max(met)
+        gaps = most - least + 1 > len(met)
+        once = sum(n == 1 for n in met.values()) >= len(met) / 10
+        low = sum(value <= (least + most) / 2 for value in met) >= 0.6 * len(met)
+        if gaps and once and low and len(met) < 0.9 * len(values):
+            task = "count" if least >= 0 else "number"
             return task, f"guessed: {len(met):,} different whole numbers{', none negative' if task == 'count' else ''}"
     if (sign := _separator(words)) and _recombined(words, sign):
         return "multilabel", f"guessed: labels are divided by {sign}"

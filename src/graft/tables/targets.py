@@ -111,7 +111,12 @@ def _cells(estimate: Estimate, result: Estimates) -> tuple[str, ...]:
         low, high = (names[int(end)] if end is not None else "" for end in (estimate.low, estimate.high))
         between = low if low == high else f"{low} to {high}"
         return line(estimate.labels[0], 60), line(between if known_ends else "", 80), each
-    return figure(estimate.value), f"{figure(estimate.low)} to {figure(estimate.high)}" if known_ends else ""
+    ends = [
+        f"{end:,.0f}" if result.task == "count" else figure(end)
+        for end in (estimate.low, estimate.high)
+        if end is not None
+    ]
+    return figure(estimate.value), " to ".join(ends)
 
 
 def _ends(interval: Interval) -> str:

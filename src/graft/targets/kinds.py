@@ -21,8 +21,8 @@ from graft.metrics import targets as measures
 from graft.results import Interval
 
 KS = (5, 10, 20, 50)
-RIDGE_ALPHAS = tuple(10.0**power for power in np.arange(3, -2.1, -0.5))
-ALPHAS = (100.0, 10.0, 1.0, 0.1, 0.01)  # largest first: each solution starts from the one before
+RIDGE_ALPHAS = tuple(10.0 ** (half / 2) for half in range(6, -5, -1))
+ALPHAS = (30.0, 3.0, 0.3, 0.03, 0.003)  # largest first: each solution starts from the one before
 CONSTANT, NEIGHBOURS = "constant", "k-nn"
 
 Settings = Mapping[str, Any]

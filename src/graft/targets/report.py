@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from graft.reports.build import environment
 from graft.reports.charts import Axis, linear_axis, time_parts, value_axis
-from graft.reports.formats import NONE, cut, figure, known, known_interval, measure_named, percent, plural
+from graft.reports.formats import NONE, brief, cut, figure, known, known_interval, measure_named, percent, plural
 from graft.results import Interval
 from graft.targets.result import Seen, TargetResult
 
@@ -165,10 +165,10 @@ def _scatters(seen: Seen) -> tuple[Scatter, ...]:
         return ()
     truths, answers, missed = [t for t, _, _ in points], [a for _, a, _ in points], [t - a for t, a, _ in points]
     words = [f"{cut(item, 60)}: {figure(t)}, answered {figure(a)}" for t, a, item in points]
-    x, upward = _padded(answers), linear_axis(truths, figure, lowest=-math.inf, highest=math.inf)
+    x, upward = _padded(answers), linear_axis(truths, brief, lowest=-math.inf, highest=math.inf)
     low, high = max(x.low, upward.low), min(x.high, upward.high)  # where the line of perfect answers is to be seen
     bound = max(map(abs, missed)) or 1.0
-    off = linear_axis([-bound, bound], figure, lowest=-math.inf, highest=math.inf)
+    off = linear_axis([-bound, bound], brief, lowest=-math.inf, highest=math.inf)
     return (
         Scatter(
             x,

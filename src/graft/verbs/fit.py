@@ -69,8 +69,7 @@ def fit(
     """
     flags = {name: value for name, value in locals().items() if name != "data"}
     from graft.data.partition import before_encoding, narrow
-    from graft.data.read import check_trainable, read
-    from graft.data.targets import asked_of
+    from graft.data.read import check_trainable
     from graft.fitting.proof import prove, publish
     from graft.fitting.session import Stopwatch, check_flags, command_line, free_folder
     from graft.fitting.steps import choose, encode_items
@@ -84,20 +83,8 @@ def fit(
     check_flags(metric, wanted, given, retain=retain, coverage=coverage, shots=shots, folds=folds, seed=seed)
     request = wanted_of(wanted, given, retain=retain, track=track, left=watch.left, seed=seed)
     held, fraction = test_part(test)
-    column = None if group in ("auto", "none") else group
-    labels, asked = asked_of(label)
     with watch.part("read"):
-        dataset = read(
-            data,
-            label=labels,
-            content=content,
-            group=column,
-            time=time,
-            test=held,
-            names=None if names is None else Path(names),
-            strict=strict,
-            asked=asked,
-        )
+        dataset = _read(data, flags, held)
     if dataset.target is not None:
         return _fit_target(data, dataset, flags, watch)
     with watch.part("read"):
@@ -124,6 +111,25 @@ def fit(
     if out is None:  # another fit may have taken the name meanwhile
         folder = free_folder(None, dataset.name)
     return publish(chosen, proof, watch=watch, command=command, folder=folder, seed=seed)
+
+
+def _read(data: str | Path, flags: Mapping[str, Any], test: Path | None) -> Dataset:
+    """The data as the flags say; their labels are guessed to be classes or another target unless named."""
+    from graft.data.read import read
+    from graft.data.targets import asked_of
+
+    label, asked = asked_of(flags["label"])
+    return read(
+        data,
+        label=label,
+        content=flags["content"],
+        group=None if flags["group"] in ("auto", "none") else flags["group"],
+        time=flags["time"],
+        test=test,
+        names=None if flags["names"] is None else Path(flags["names"]),
+        strict=flags["strict"],
+        asked=asked,
+    )
 
 
 CLASS_FLAGS = ("strategies", "metric", "budget", "train", "retain", "track", "shots")  # of no meaning to another target
