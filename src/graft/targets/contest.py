@@ -66,7 +66,7 @@ def contest(
     """
     plan, repeats = _plan(strata_N, groups_N, folds, seed)
     trials = [
-        _measure(contender, reference, x_ND, y_NK, plan, kind)
+        measured(contender, reference, x_ND, y_NK, plan, kind)
         for reference, x_ND in pools
         for contender in contenders(kind)
     ]
@@ -79,11 +79,10 @@ def contest(
         if (gains[id(trial)][0].low or 0.0) > 0:
             stands = trial
     x_ND = next(x_ND for reference, x_ND in pools if reference == best.encoder)
-    heads = stands.contender.path(x_ND, y_NK)
     results = tuple(_result(trial, gains.get(id(trial)), stands, parted, kind) for trial in trials)
     how = f"{len(plan) // repeats} folds{', drawn twice' if repeats > 1 else ''}, alike in the target, near duplicates kept together"
     why = _why(stands, ours, gains, kind)
-    return Outcome(stands, heads[stands.contender.settings.index(stands.setting)], results, why, how)
+    return Outcome(stands, refitted(stands, x_ND, y_NK), results, why, how)
 
 
 def _plan(
@@ -96,7 +95,7 @@ def _plan(
     return draw_folds(strata_N, groups_N, folds or min(FOLDS, groups), repeats, np.random.default_rng(seed)), repeats
 
 
-def _measure(
+def measured(
     contender: Contender,
     encoder: str,
     x_ND: NDArray[np.float32],
@@ -104,6 +103,7 @@ def _measure(
     plan: Sequence[Fold],
     kind: Kind,
 ) -> Trial:
+    """One contender on the folds of `plan` (positions to learn from and held back), at the setting that errs least there."""
     started = time.perf_counter()
     count = len(contender.settings)
     losses_SF = np.empty((count, len(plan)))
@@ -124,6 +124,11 @@ def _measure(
         answers_SNK[best] / np.maximum(times_N, 1)[:, None],
         time.perf_counter() - started,
     )
+
+
+def refitted(trial: Trial, x_ND: NDArray[np.float32], y_NK: Float64Array) -> TargetHead:
+    """The trial's contender at its setting, learned from all items."""
+    return trial.contender.path(x_ND, y_NK)[trial.contender.settings.index(trial.setting)]
 
 
 def _result(
