@@ -29,7 +29,7 @@ ROWS = (
     {"encoding", "trainers", "artifact", "reports", "listings", "interactions"},
     {"strategies", "retrieval", "recommenders"},
     {"selection", "diagnostics", "judging", "labelling", "opened", "planning", "towers"},
-    {"fitting", "recommending"},
+    {"fitting", "recommending", "targets"},
     {"verbs", "estimator", "loading"},
     {"server"},
     {"tables", "annotation"},

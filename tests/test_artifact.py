@@ -91,7 +91,7 @@ def manifest(**changes: Any) -> Manifest:
 def saved(folder: Path, made: Manifest | None = None) -> Path:
     made = made or manifest()
     expected = artifact.probabilities(HEAD, SAMPLE, made.temperature)
-    artifact.save(folder, made, HEAD.state()[0], sample_x=SAMPLE, sample_probabilities=expected, rebuild=rebuild)
+    artifact.save(folder, made, HEAD.state()[0], sample_x=SAMPLE, sample_answers=expected, rebuild=rebuild)
     return folder
 
 
@@ -151,7 +151,7 @@ def test_a_copy_that_answers_differently_is_not_kept(tmp_path: Path) -> None:
                 manifest(),
                 HEAD.state()[0],
                 sample_x=SAMPLE,
-                sample_probabilities=probabilities,
+                sample_answers=probabilities,
                 rebuild=rebuild,
             )
     assert list(tmp_path.iterdir()) == []

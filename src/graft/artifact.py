@@ -25,21 +25,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.errors import MissingError, ModelError
-from graft.heads.base import Head, softmax
+from graft.heads.base import Head, TargetHead, softmax
 from graft.results import Abstention, Calibration, EncoderSummary, FitResult, Interval, from_json, to_json
 from graft.store.files import new_folder, write_bytes, write_json
 
 SCHEMA = 1
 MANIFEST, HEAD, CARD, ENCODER = "graft.json", "head.safetensors", "README.md", "encoder"
-TOLERANCE = 1e-6  # largest difference in a probability between the head in memory and the same head read back
+TOLERANCE = 1e-6  # largest difference in a probability (of the largest number) between the head in memory and the same head read back
 
 Tree = dict[str, Any]
 # Step n turns a manifest's tree of schema n into one of schema n + 1.
 MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {}
 
 
-# `strategies.trained.head_from_state`, handed in because this module lies below it: strategy, arrays, configuration -> head
-Rebuild = Callable[[str, Mapping[str, NDArray[Any]], Mapping[str, Any]], Head]
+# `strategies.trained.head_from_state` or its like, handed in because this module lies below it: strategy, arrays, configuration -> head
+Rebuild = Callable[[str, Mapping[str, NDArray[Any]], Mapping[str, Any]], Head | TargetHead]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,8 @@ class Manifest:
 
     `head` is the head's own configuration; `settings` what the strategy was given. `encoder` is the encoder whose vectors the head reads: its
     `reference` names the pretrained one, and where it was trained `tuned` says how (weights, lora, ..) and the fingerprint is that of the
-    tuned one in `encoder/`. `files` is filled in by `save`.
+    tuned one in `encoder/`. `task` is classify, or number, count, ordinal or multilabel: `classes` are then the levels or labels, and `answers`
+    holds what turns the head's answers into intervals and labels. `files` is filled in by `save`.
     """
 
     schema: int = SCHEMA
@@ -77,6 +78,7 @@ class Manifest:
     head: Mapping[str, Any] = field(default_factory=dict)
     calibration: Calibration | None = None
     abstention: Abstention | None = None
+    answers: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Interval] = field(default_factory=dict)
     measured_on: str = "nothing"
     data: Origin
@@ -141,15 +143,16 @@ def save(
     arrays: Mapping[str, NDArray[Any]],
     *,
     sample_x: NDArray[np.float32],
-    sample_probabilities: NDArray[np.float64],
+    sample_answers: NDArray[np.float64],
     rebuild: Rebuild,
     write_encoder: Callable[[Path], None] | None = None,
+    card: str | None = None,
 ) -> Manifest:
     """Write an artefact, read it back, compare it, and only then put it in place; returns the manifest with its hashes.
 
-    `sample_x` (n, dim) are some vectors and `sample_probabilities` (n, C) what the head in memory says about them;
-    `rebuild(strategy, arrays, config)` makes the head that is compared. `write_encoder(folder)` writes what changed of the encoder. A failure
-    leaves nothing behind.
+    `sample_x` (n, dim) are some vectors and `sample_answers` (n, C) what the head in memory says about them, probabilities of a classifier;
+    `rebuild(strategy, arrays, config)` makes the head that is compared. `write_encoder(folder)` writes what changed of the encoder; `card` is the
+    README, by default that of a classifier. A failure leaves nothing behind.
 
     Raises ModelError when the copy on disk answers differently, StorageError when the folder exists or cannot be written.
     """
@@ -165,23 +168,28 @@ def save(
             files |= {f"{ENCODER}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in written}
         manifest = replace(manifest, files=files)
         tree: Tree = to_json(manifest)
-        write_bytes(draft / CARD, model_card(manifest).encode())
+        write_bytes(draft / CARD, (model_card(manifest) if card is None else card).encode())
         write_json(draft / MANIFEST, tree | {"digest": _digest(tree)})
-        _compare(load(draft), sample_x, sample_probabilities, rebuild)
+        _compare(load(draft), sample_x, sample_answers, rebuild)
     return manifest
 
 
 def _compare(copy: Artifact, sample_x: NDArray[np.float32], expected_NC: NDArray[np.float64], rebuild: Rebuild) -> None:
     head = rebuild(copy.manifest.strategy, copy.arrays, copy.manifest.head)
-    read_NC = probabilities(head, sample_x, copy.manifest.temperature)
+    if isinstance(head, Head):
+        read_NC = probabilities(head, sample_x, copy.manifest.temperature)
+    else:
+        read_NC = head.predict(sample_x)
     if read_NC.shape != expected_NC.shape:
         raise ModelError(
             f"The saved model answers with shape {read_NC.shape}, the fitted one with {expected_NC.shape}."
         )
-    worst = float(np.abs(read_NC - expected_NC).max(initial=0.0))
+    worst = float(np.abs(read_NC - expected_NC).max(initial=0.0)) / max(
+        1.0, float(np.abs(expected_NC).max(initial=0.0))
+    )
     if not worst <= TOLERANCE:
         raise ModelError(
-            f"The saved model differs from the fitted one by {worst:.2g} in a probability "
+            f"The saved model differs from the fitted one by {worst:.2g} in an answer "
             f"(at most {TOLERANCE:g} is allowed); nothing was kept."
         )
 
@@ -292,12 +300,12 @@ def model_card(manifest: Manifest) -> str:
     kind = {"image": "pictures", "text": "texts"}.get(m.encoder.modality, m.encoder.modality)
     spread = f", {min(data.counts)} to {max(data.counts)} a class" if data.counts else ""
     parts = [
-        f"# {_plain(m.name)}",
+        f"# {plain(m.name)}",
         f"Sorts {kind} into {len(m.classes)} classes. Made by Graft {m.graft} on {m.created}.",
         "## What it is",
         f"A `{m.strategy}` head on vectors of the pretrained encoder `{m.encoder.reference}` ({m.encoder.dim} numbers an item, "
         f"fingerprint `{m.encoder.fingerprint}`), {_weights(m)} "
-        f'Fitted on {data.train:,} labelled items of "{_plain(data.name)}"{spread}.',
+        f'Fitted on {data.train:,} labelled items of "{plain(data.name)}"{spread}.',
         f"Classes: {_listed(m.classes)}.",
         "## How good it is",
         _measured(m),
@@ -316,7 +324,7 @@ def model_card(manifest: Manifest) -> str:
 
 def _weights(m: Manifest) -> str:
     if m.tuned:
-        return f"which was trained further ({_plain(m.tuned)}); `{ENCODER}/` holds what changed, and the fingerprint is that of the trained one."
+        return f"which was trained further ({plain(m.tuned)}); `{ENCODER}/` holds what changed, and the fingerprint is that of the trained one."
     return "whose weights were not changed and are not in this folder."
 
 
@@ -366,11 +374,11 @@ def _between(interval: Interval) -> str:
     return "" if interval.low is None or interval.high is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """One line of text without Markdown's signs taking effect."""
     return "".join(f"\\{sign}" if sign in "\\`*_[]<>#|" else sign for sign in " ".join(text.split()))
 
 
 def _listed(classes: tuple[str, ...], most: int = 50) -> str:
-    shown = ", ".join(_plain(name) for name in classes[:most])
+    shown = ", ".join(plain(name) for name in classes[:most])
     return shown if len(classes) <= most else f"{shown} and {len(classes) - most} more"

@@ -56,7 +56,7 @@ class Predictions(Sequence[Prediction]):
 Item = str | Path | ImageSource
 
 
-def _contents(items: Sequence[Item], modality: str) -> list[Content]:
+def contents_of(items: Sequence[Item], modality: str) -> list[Content]:
     """Items as the engine takes them: texts as they are, pictures by the path of their file."""
     if isinstance(items, str):
         raise DataError("Items are given as a list: [item], not item.")
@@ -67,16 +67,18 @@ def _contents(items: Sequence[Item], modality: str) -> list[Content]:
     return [item for item in items if isinstance(item, str)]
 
 
-def _names(items: Sequence[Item]) -> list[str]:
+def names_of(items: Sequence[Item]) -> list[str]:
+    """What items are called in answers and faults."""
     return [str(item.path) if isinstance(item, ImageSource) else str(item) for item in items]
 
 
-def _vectors(contents: Sequence[Content], encoder: Encoder, ids: Sequence[str]) -> Encoded:
+def vectors_of(contents: Sequence[Content], encoder: Encoder, ids: Sequence[str]) -> Encoded:
+    """The contents encoded, from the cache where they are in it."""
     with VectorCache.open(None) as cache:
         return encode(contents, encoder, ids=ids, cache=cache)
 
 
-def _refuse(encoded: Encoded, n: int) -> None:
+def refuse(encoded: Encoded, n: int) -> None:
     """Where a result has one row an item, an unreadable item cannot be left out."""
     if encoded.faults:
         raise DataError(f"{len(encoded.faults)} of {n} items cannot be read.", faults=encoded.faults)
@@ -98,8 +100,8 @@ class OpenedEncoder:
 
         Vectors come from the cache where they are in it. Raises DataError, naming all of them, when items cannot be read.
         """
-        encoded = _vectors(_contents(items, self.info.modality), self._encoder, _names(items))
-        _refuse(encoded, len(items))
+        encoded = vectors_of(contents_of(items, self.info.modality), self._encoder, names_of(items))
+        refuse(encoded, len(items))
         return encoded.vectors
 
 
@@ -142,20 +144,20 @@ class Classifier:
         `top` (at least 1) is how many of the likeliest labels each answer holds. Items that cannot be read are in the result's
         `faults`. Raises DataError when `items` is one string or holds things the model does not read.
         """
-        return self.answer(_contents(items, self.modality), _names(items), top=top)
+        return self.answer(contents_of(items, self.modality), names_of(items), top=top)
 
     def predict_proba(self, items: Sequence[Item]) -> NDArray[np.float64]:
         """Calibrated probabilities (N, C), float64, rows sum to 1, columns in the order of `classes`.
 
         Raises DataError, naming all of them, when items cannot be read: a row would be missing.
         """
-        encoded = _vectors(_contents(items, self.modality), self._encoder, _names(items))
-        _refuse(encoded, len(items))
+        encoded = vectors_of(contents_of(items, self.modality), self._encoder, names_of(items))
+        refuse(encoded, len(items))
         return artifact.probabilities(self._head, encoded.vectors, self.manifest.temperature)
 
     def answer(self, contents: Sequence[Content], ids: Sequence[str], *, top: int = 3) -> Predictions:
         """`predict` for contents as `graft.data` reads them, with the ids to name them by."""
-        encoded = _vectors(contents, self._encoder, ids)
+        encoded = vectors_of(contents, self._encoder, ids)
         p_NC = artifact.probabilities(self._head, encoded.vectors, self.manifest.temperature)
         order_NC = np.argsort(-p_NC, axis=1, kind="stable")[:, : max(1, top)]
         threshold = self.threshold
@@ -192,6 +194,10 @@ def load(path: str | Path) -> Classifier:
     newer Graft, or the encoder of that name is another one than the model was fitted on.
     """
     opened = artifact.load(path)
+    if opened.manifest.task != "classify":
+        raise ModelError(
+            f"{str(path)!r} is a model of the task {opened.manifest.task}, not a classifier; `graft predict` opens it."
+        )
     wanted = opened.manifest.encoder
     reference = f"dir:{opened.folder / artifact.ENCODER}" if opened.manifest.tuned else wanted.reference
     encoder = encoders.open_encoder(reference, modality=wanted.modality)

@@ -58,7 +58,7 @@ def fitted(contents: list[Content], classes: tuple[str, str], reference: str, fo
         manifest,
         arrays,
         sample_x=encoded.vectors,
-        sample_probabilities=artifact.probabilities(head, encoded.vectors, 0.5),
+        sample_answers=artifact.probabilities(head, encoded.vectors, 0.5),
         rebuild=head_from_state,
     )
     return folder

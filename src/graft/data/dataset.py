@@ -56,6 +56,19 @@ def source_of(name: str) -> ImageSource:
 
 
 @dataclass(frozen=True, eq=False)
+class Target:
+    """What items are to be given instead of one class, N items, K columns; NaN in rows of items without a label.
+
+    `task` is number or count (K = 1: the value), ordinal (indicator rows of the K levels in their order) or multilabel (1 for each label an
+    item has). `names` are the levels or labels, K of them, none for numbers and counts.
+    """
+
+    task: str
+    values: NDArray[np.float64]  # (N, K)
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Items as read. Arrays and tuples are parallel, one entry an item; N items, C classes.
 
@@ -79,6 +92,7 @@ class Dataset:
     source: str = ""  # as given
     sha256: str | None = None  # of a single-file source, or of a named set's files
     payload: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # further columns of a named set, for search
+    target: Target | None = None  # None for classes; else `labels` are strata, which splits and folds keep alike
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,6 +109,7 @@ class Dataset:
             groups=None if self.groups is None else self.groups[index],
             times=None if self.times is None else self.times[index],
             payload={name: [values[i] for i in chosen] for name, values in self.payload.items()},
+            target=self.target and replace(self.target, values=self.target.values[index]),
         )
 
     def class_descriptions(self) -> tuple[str, ...]:
@@ -158,6 +173,7 @@ class Items:
     times: list[float] | None = None
     faults: list[Fault] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
+    lists: dict[int, list[Any]] = field(default_factory=dict)  # of items whose label is a list: it, by position
 
     def add(self, item_id: str, content: Content, label: str | None, *, test: bool = False) -> None:
         self.ids.append(item_id)

@@ -26,6 +26,7 @@ from graft import settings
 Index = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
+THUMBNAILS = "pixels:8"  # encoder of pictures looked at besides their vectors; a tenth of the encoding's cost
 CHANCE = 0.005  # expected chance neighbours at which a pair counts as near: about one item in a hundred is then paired by chance
 NEIGHBOURS = 50  # half of them measure the density, so that up to 25 pictures of one object do not hide each other
 TEXT_SIMILARITY = (
@@ -90,6 +91,12 @@ class Grouping:
                 if other in learnt:
                     found.append((learnt[other], item, similarity))
         return sorted(found, key=lambda leak: (-leak[2], leak[1], leak[0]))
+
+
+def grey(pixels_NP: Vectors) -> Vectors:
+    """Grey thumbnails (N, S) of 0..255 from colour ones (N, 3 S) of 0..1: they tell copies of textures, which vectors cannot."""
+    grey: Vectors = 255 * pixels_NP.reshape(len(pixels_NP), 3, -1).mean(axis=1)
+    return grey
 
 
 def exact_groups(keys: Iterable[object]) -> Index:

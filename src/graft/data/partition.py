@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.dataset import Dataset
+from graft.data.groups import Grouping
 from graft.data.splits import by_time, enough_to_hold_out, hold_out, load_split, take_shots
 from graft.errors import DataError, UsageError
-from graft.results import Fault
+from graft.results import Duplicates, Fault
 
 TEST_FRACTION = 0.2
+MOST_GROUPS, MOST_MEMBERS, MOST_LEAKS = 20, 10, 50
 
 Index = NDArray[np.int64]
 
@@ -129,7 +131,7 @@ def after_encoding(
         if len(np.unique(groups[train])) < len(train):
             how += ", items of one group on one side"
     met = np.unique(dataset.labels[train[learn]])
-    if len(met) < 2 <= len(np.unique(dataset.labels[train])):
+    if dataset.target is None and len(met) < 2 <= len(np.unique(dataset.labels[train])):
         raise DataError(
             f"Only items of the class {dataset.classes[int(met[0])]!r} are left to learn from, with {how}. "
             "Name both parts in a file for --split, or hold out in another way."
@@ -148,3 +150,19 @@ def _shots(dataset: Dataset, train: Index, shots: int, seed: int) -> Index:
 def _keep(index: Index, labelled: Index) -> Index:
     kept: Index = index[np.isin(index, labelled)]
     return kept
+
+
+def duplicates(dataset: Dataset, partition: Partition, grouping: Grouping) -> Duplicates:
+    """Counts, the largest groups and the closest leaks, by item id."""
+    assert partition.test is not None
+    leaks = grouping.leaks(partition.train, partition.test)
+    ids = dataset.ids
+    return Duplicates(
+        exact=grouping.exact,
+        near=grouping.near,
+        threshold=grouping.threshold,
+        groups=tuple(tuple(ids[i] for i in members[:MOST_MEMBERS]) for members in grouping.groups()[:MOST_GROUPS]),
+        leaks=tuple((ids[a], ids[b], similarity) for a, b, similarity in leaks[:MOST_LEAKS]),
+        leaked=len({b for _, b, _ in leaks}),
+        objects=tuple(dataset.classes[code] for code in grouping.objects),
+    )

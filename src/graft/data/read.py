@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from graft.data.archives import MAX_MEMBER_BYTES
 from graft.data.columns import (
     Wanted,
@@ -25,6 +27,7 @@ from graft.data.folders import read_folder, read_zip
 from graft.data.images import SUFFIXES
 from graft.data.named import read_named
 from graft.data.tables import TABLE_SUFFIXES, Row, Table, broken, decode_text, mend, open_table
+from graft.data.targets import CLASSES, Asked, check_learnable, settle, strata
 from graft.errors import DataError, MissingError, UsageError, unknown
 from graft.results import Fault
 
@@ -43,12 +46,14 @@ def read(
     test: str | Path | None = None,
     names: str | Path | None = None,
     strict: bool = False,
+    asked: Asked = CLASSES,
 ) -> Dataset:
     """Read a folder, zip, table, single picture or text, or a named set (`data:NAME`).
 
     `label`, `content`, `group`, `time` name columns of a table (a name, or a 0-based number); label and content are guessed when
     None. `test` is a second file or folder of the same kind: the official test part. `names` is a file of lines
-    `label<TAB>name or sentence`. Faulty items are left out and listed in `faults`; unlabelled ones stay, with label -1.
+    `label<TAB>name or sentence`. Faulty items are left out and listed in `faults`; unlabelled ones stay, with label -1. `asked` says what
+    the labels are; unless they are classes the data set has a `target`.
 
     Raises UsageError for flags that do not fit the data, MissingError when it is not there, DataError when nothing in it can be
     read, or with `strict` at any fault (all are listed in the error).
@@ -61,13 +66,17 @@ def read(
             raise UsageError(
                 f"{data} knows its columns and its test part: --test, --label, --content, --group and --time do not go with it."
             )
+        if asked.task not in ("auto", "classes"):
+            raise UsageError(f"{data} has classes; --label :{asked.task} is for your own data.")
         dataset = read_named(str(data).removeprefix(NAMED))
     else:
-        dataset = _read_path(Path(data).expanduser(), wanted, None if test is None else Path(test).expanduser())
+        dataset = _read_path(Path(data).expanduser(), wanted, None if test is None else Path(test).expanduser(), asked)
     dataset = replace(dataset, source=str(data))
     if test is not None:
         _check_test(dataset, test)
     if names is not None:
+        if dataset.target is not None:
+            raise UsageError(f"--names is for classes, and the labels are taken as {dataset.columns['task']}.")
         dataset = with_names(dataset, Path(names).expanduser())
     if strict and dataset.faults:
         raise DataError(f"{data} has {_list(dataset.faults)} --strict stops here.", faults=dataset.faults)
@@ -106,7 +115,8 @@ def check_trainable(dataset: Dataset) -> None:
     if column and _are_ids([dataset.classes[code] for code in met], len(labelled)):
         raise DataError(
             f"{where} looks like an id or a measurement, not a label: {len(met):,} different values among {len(labelled):,} items "
-            f"(such as {', '.join(dataset.classes[code] for code in met[:3])}). Name the label column with --label."
+            f"(such as {', '.join(dataset.classes[code] for code in met[:3])}). Name the label column with --label, "
+            f"or say what it holds: --label {column}:number or :count."
         )
 
 
@@ -163,7 +173,7 @@ def _list(faults: Sequence[Fault]) -> str:
     return f"{len(faults):,} fault{'s' * (len(faults) > 1)}: {shown}{rest}."
 
 
-def _read_path(path: Path, wanted: Wanted, test: Path | None) -> Dataset:
+def _read_path(path: Path, wanted: Wanted, test: Path | None, asked: Asked) -> Dataset:
     kind = _kind(path)
     if kind != "table" and wanted.named():
         flags = ", ".join(f"--{role}" for role in wanted.named())
@@ -186,7 +196,15 @@ def _read_path(path: Path, wanted: Wanted, test: Path | None) -> Dataset:
             raise DataError(f"{path} cannot be read: {problem.strerror}.") from problem
     plain = path.absolute() if path.name not in ("", "..") else path.resolve()
     name = plain.name if path.is_dir() else plain.stem
-    return replace(assemble(items, name=name or "data", kind=kind, source=str(path)), sha256=sha256)
+    items, target = settle(items, asked, kind)
+    if target is None:
+        return replace(assemble(items, name=name or "data", kind=kind, source=str(path)), sha256=sha256)
+    labelled = np.array([label is not None for label in items.labels])
+    plainly = replace(items, labels=[None] * len(items.ids))
+    dataset = assemble(plainly, name=name or "data", kind=kind, source=str(path))
+    learned = labelled if dataset.test_mask is None else labelled & ~dataset.test_mask
+    check_learnable(target, learned, str(path), dataset.faults)
+    return replace(dataset, sha256=sha256, labels=strata(target, labelled), target=target)
 
 
 def _kind(path: Path) -> str:
@@ -314,6 +332,8 @@ def _add_rows(items: Items, table: Table, positions: dict[str, int], *, test: bo
                     fault(row, "unlabelled", about="label")
             except ValueError as problem:
                 fault(row, str(problem), row.cells[place["label"]], about="label")
+                if isinstance(row.cells[place["label"]], list):
+                    items.lists[len(items.ids)] = row.cells[place["label"]]
         words = [word for word in row.cells if isinstance(word, str) and not word.isascii()]
         if any(map(broken, words)):
             foreign.append(where(row))

@@ -126,3 +126,15 @@ def _modality(encoder: Encoder) -> str:
 
 def _plural(modality: str) -> str:
     return {"text": "texts", "image": "pictures"}.get(modality, "texts or pictures")
+
+
+def fitting_encoder(reference: str, modality: str) -> Encoder:
+    """The encoder `reference` names, for data of this modality. Raises UsageError where it takes other items."""
+    encoder = open_encoder(reference, modality=modality)
+    if encoder.info.modality != modality:
+        kinds = {"text": "texts", "image": "pictures"}
+        raise UsageError(
+            f"--encoder {reference} takes {kinds.get(encoder.info.modality, encoder.info.modality)}, and these data are "
+            f"{kinds[modality]}; {BUNDLED[modality]!r} is the bundled encoder for them."
+        )
+    return encoder

@@ -113,7 +113,7 @@ def publish(chosen: Chosen, proof: Proof, *, watch: Stopwatch, command: str, fol
                 artifact.Manifest.of(result, head=config, tuned=chosen.tuned.changes.kind if chosen.tuned else ""),
                 arrays,
                 sample_x=sample,
-                sample_probabilities=softmax(selection.head.logits(sample) / proof.temperature),
+                sample_answers=softmax(selection.head.logits(sample) / proof.temperature),
                 rebuild=head_from_state,
                 write_encoder=None if chosen.tuned is None else _writing(chosen),
             )

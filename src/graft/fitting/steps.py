@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.data.dataset import Dataset
-from graft.data.groups import Grouping, near_duplicate_groups
-from graft.data.partition import Partition, after_encoding, learnable
+from graft.data.groups import THUMBNAILS, Grouping, grey, near_duplicate_groups
+from graft.data.partition import Partition, after_encoding, duplicates, learnable
 from graft.diagnostics.curve import Drawn, Ground, learning_curve
 from graft.diagnostics.shift import quick
 from graft.encoders.base import Encoder
-from graft.encoders.open import BUNDLED, open_encoder
+from graft.encoders.open import BUNDLED, fitting_encoder, open_encoder
 from graft.encoding import encode
-from graft.errors import DataError, UsageError
+from graft.errors import DataError
 from graft.fitting.upper import Grounds, Request, encode_tuned, try_upper
 from graft.label_curve import LabelCurve
 from graft.planning.expectation import Expected
@@ -43,9 +43,7 @@ if TYPE_CHECKING:
 WORTH_COMPARING = (
     0.05  # share of training items in groups; with fewer, random folds can give away no more than that share
 )
-MOST_GROUPS, MOST_MEMBERS, MOST_LEAKS = 20, 10, 50
 FIT_SIZES = 5  # of the learning curve that every fit draws; `graft diagnose curve` draws more, more often
-THUMBNAILS = "pixels:8"  # looked at for near duplicates besides the vectors; a tenth of the encoding's cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +75,7 @@ def encode_items(dataset: Dataset, partition: Partition, references: Sequence[st
     with VectorCache.open() as cache:
         runs = []
         for reference in dict.fromkeys(references or (BUNDLED[dataset.modality],)):
-            encoder = _fitting_encoder(reference, dataset.modality)
+            encoder = fitting_encoder(reference, dataset.modality)
             done = encode(dataset.contents, encoder, ids=dataset.ids, cache=cache)
             runs.append((encoder, done))
         seen = encode(dataset.contents, open_encoder(THUMBNAILS), cache=cache) if dataset.modality == "image" else None
@@ -106,14 +104,8 @@ def encode_items(dataset: Dataset, partition: Partition, references: Sequence[st
         )
     first = runs[0][1]
     hashes = tuple(first.hashes[i] for i in np.searchsorted(first.index, kept))
-    thumbnails = None if seen is None else _grey(seen.vectors[np.searchsorted(seen.index, kept)])
+    thumbnails = None if seen is None else grey(seen.vectors[np.searchsorted(seen.index, kept)])
     return Encoded(left, partition, pools, hashes, thumbnails)
-
-
-def _grey(pixels_NP: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Grey thumbnails (N, S) of 0..255 from colour ones (N, 3 S) of 0..1: they tell copies of textures, which vectors cannot."""
-    grey: NDArray[np.float32] = 255 * pixels_NP.reshape(len(pixels_NP), 3, -1).mean(axis=1)
-    return grey
 
 
 def _still_whole(left: Dataset, partition: Partition, kept: NDArray[np.int64], faults: tuple[Fault, ...]) -> Partition:
@@ -132,17 +124,6 @@ def _still_whole(left: Dataset, partition: Partition, kept: NDArray[np.int64], f
             faults=faults,
         )
     return found
-
-
-def _fitting_encoder(reference: str, modality: str) -> Encoder:
-    encoder = open_encoder(reference, modality=modality)
-    if encoder.info.modality != modality:
-        kinds = {"text": "texts", "image": "pictures"}
-        raise UsageError(
-            f"--encoder {reference} takes {kinds.get(encoder.info.modality, encoder.info.modality)}, and these data are "
-            f"{kinds[modality]}; {BUNDLED[modality]!r} is the bundled encoder for them."
-        )
-    return encoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,10 +178,10 @@ def choose(
         seed=seed,
     )
     position = [candidate.encoder for candidate in candidates].index(selection.encoder)
-    duplicates = _duplicates(encoded.dataset, partition, parted.grouping)
+    copies = duplicates(encoded.dataset, partition, parted.grouping)
     if selection.folds and _share_grouped(groups[train]) >= WORTH_COMPARING and request.left() != 0.0:
         random = score_ungrouped(selection, candidates[position], labels, seed=seed)
-        duplicates = replace(duplicates, grouped=_score(selection), random=random)
+        copies = replace(copies, grouped=_score(selection), random=random)
     summaries = tuple(pool.summary for pool in pools)
     pool = pools[position]
     assert partition.test is not None
@@ -212,9 +193,7 @@ def choose(
         x_ND, summary = encode_tuned(upper.encoder, dataset.contents)
         pool = replace(pool, x_ND=x_ND, summary=replace(summary, reference=pool.summary.reference))
     curve = grown(selection, candidates[position], labels, request)
-    return Chosen(
-        dataset, partition, pool, upper.selection, duplicates, summaries, upper.encoder, shift, expected, curve
-    )
+    return Chosen(dataset, partition, pool, upper.selection, copies, summaries, upper.encoder, shift, expected, curve)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,19 +263,3 @@ def _score(selection: Selection) -> Interval:
     """What the choice scored on the folds."""
     chosen = (selection.chosen, selection.encoder)
     return next(r.metrics[selection.metric] for r in selection.results if (r.name, r.encoder) == chosen)
-
-
-def _duplicates(dataset: Dataset, partition: Partition, grouping: Grouping) -> Duplicates:
-    """Counts, the largest groups and the closest leaks, by item id."""
-    assert partition.test is not None
-    leaks = grouping.leaks(partition.train, partition.test)
-    ids = dataset.ids
-    return Duplicates(
-        exact=grouping.exact,
-        near=grouping.near,
-        threshold=grouping.threshold,
-        groups=tuple(tuple(ids[i] for i in members[:MOST_MEMBERS]) for members in grouping.groups()[:MOST_GROUPS]),
-        leaks=tuple((ids[a], ids[b], similarity) for a, b, similarity in leaks[:MOST_LEAKS]),
-        leaked=len({b for _, b, _ in leaks}),
-        objects=tuple(dataset.classes[code] for code in grouping.objects),
-    )

@@ -87,3 +87,20 @@ def spread_out(logits_NP: FloatArray, present_P: IntArray, n_classes: int) -> Fl
     all_NC = np.full((len(logits_NP), n_classes), LOW)
     all_NC[:, present_P] = np.maximum(log_softmax(logits_NP), LOW)
     return all_NC
+
+
+class TargetHead(Protocol):
+    """A small model that answers numbers instead of classes: arrays in, arrays out; settings go into the constructor.
+
+    Answers have K columns: one for a number or a count (its rate), a probability for each of K ordered levels (rows sum to 1) or for each of K labels.
+    """
+
+    def predict(self, x_ND: FloatArray) -> Float64Array:
+        """Finite answers (N, K)."""
+
+    def state(self) -> State:
+        """Arrays (for safetensors) and a configuration (plain JSON) from which `from_state` rebuilds the fitted head."""
+
+    @classmethod
+    def from_state(cls, arrays: Arrays, config: Config) -> Self:
+        """The head that `state` described; it gives the same answers."""

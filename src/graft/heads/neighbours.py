@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graft.heads.base import Arrays, Config, Float32Array, Float64Array, FloatArray, IntArray, State
 from graft.heads.normalise import Normaliser
@@ -64,6 +65,65 @@ class NeighbourHead:
         normaliser = Normaliser.from_arrays("HCL2N", config["root"], arrays, "centre")
         head.memory = _Memory(normaliser, arrays["point"], head.k)
         return head
+
+
+class NeighbourMean:
+    """Numbers, counts or shares as the mean of those of the `k` nearest training items; k above their number is cut to it.
+
+    A neighbour weighs as in `NeighbourHead`, and one vote goes to the answer that is right without looking, `rest_K`, so that few
+    neighbours move it less and no rate or probability is 0.
+    """
+
+    memory: _Memory
+    y_MK: Float64Array
+    rest_K: Float64Array
+
+    def __init__(self, *, k: int = 10) -> None:
+        if k < 1:
+            raise ValueError(f"k {k} is not at least 1")
+        self.k = k
+
+    def predict(self, x_ND: FloatArray) -> Float64Array:
+        """Answers (N, K)."""
+        near_Nk, cosine_Nk = self.memory.search(x_ND)
+        k = min(self.k, near_Nk.shape[1])
+        weight_Nk = np.exp((cosine_Nk[:, :k] - cosine_Nk[:, :1]).astype(np.float64) / WARMTH)
+        weight_Nk /= weight_Nk.sum(axis=1, keepdims=True)
+        mean_NK = np.stack([w_k @ self.y_MK[near_k] for w_k, near_k in zip(weight_Nk, near_Nk[:, :k], strict=True)])
+        answers: Float64Array = (k * mean_NK + self.rest_K) / (k + 1)
+        return answers
+
+    def state(self) -> State:
+        """The items remembered and their answers."""
+        arrays: dict[str, NDArray[Any]] = {
+            "point": self.memory.point_MD,
+            "answer": self.y_MK,
+            "rest": self.rest_K,
+            **self.memory.normaliser.arrays("centre"),
+        }
+        return arrays, {"k": self.k, "root": self.memory.normaliser.root}
+
+    @classmethod
+    def from_state(cls, arrays: Arrays, config: Config) -> Self:
+        """The head that `state` described."""
+        head = cls(k=config["k"])
+        head.y_MK, head.rest_K = arrays["answer"], arrays["rest"]
+        normaliser = Normaliser.from_arrays("HCL2N", config["root"], arrays, "centre")
+        head.memory = _Memory(normaliser, arrays["point"], head.k)
+        return head
+
+
+def mean_path(
+    x_ND: FloatArray, y_NK: FloatArray, rest_K: Float64Array, *, ks: Sequence[int] = (5, 10, 20, 50)
+) -> list[NeighbourMean]:
+    """One head for each k, in the order given; they share the items and a search, as those of `fit_path` do."""
+    x_ND = np.asarray(x_ND, np.float32)
+    normaliser = Normaliser("HCL2N").fit(x_ND)
+    memory = _Memory(normaliser, normaliser(x_ND), max(ks))
+    heads = [NeighbourMean(k=k) for k in ks]
+    for head in heads:
+        head.memory, head.y_MK, head.rest_K = memory, np.asarray(y_NK, np.float64), rest_K
+    return heads
 
 
 def fit_path(

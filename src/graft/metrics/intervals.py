@@ -85,7 +85,7 @@ def score_with_intervals(
             for name, value in zip(("macro_f1", "log_loss", "ece"), values, strict=True)
         }
     columns_NS = _additive_columns(labels_N, predicted_N, probabilities_NC)
-    sums_BS = _resampled_sums(columns_NS, resamples, np.random.default_rng(seed))
+    sums_BS = resampled_sums(columns_NS, resamples, np.random.default_rng(seed))
     f1_B = _macro_f1_from_counts(sums_BS[:, : 3 * n_classes])
     ece_B = np.abs(sums_BS[:, 3 * n_classes : -1]).sum(1) / n
     f1_low, f1_high = bias_corrected(f1_B, values[0]) if right.value < 1 else (right.low, right.high)
@@ -147,7 +147,7 @@ def _additive_columns(
     return columns_NS
 
 
-def _resampled_sums(columns_NS: NDArray[np.float32], resamples: int, rng: np.random.Generator) -> Floats:
+def resampled_sums(columns_NS: NDArray[np.float32], resamples: int, rng: np.random.Generator) -> Floats:
     """Sums of the columns over `resamples` draws of N items with replacement, (B, S)."""
     n = len(columns_NS)
     parts: list[NDArray[np.float32]] = []

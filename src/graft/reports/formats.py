@@ -92,6 +92,16 @@ def brief(value: float | None) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
+def figure(value: float | None) -> str:
+    """A measured number of any size in about four signs, with separators of thousands; a dash for what is no number."""
+    if (number := known(value)) is None:
+        return NONE
+    size = abs(number)
+    if 0 < size < 0.01:
+        return f"{number:.2g}"
+    return f"{number:,.0f}" if size >= 1000 else f"{number:.{1 if size >= 100 else 2 if size >= 10 else 3}f}"
+
+
 def setting(value: Any) -> str:
     """A setting's value as a reader would write it on the command line."""
     if isinstance(value, bool):
@@ -160,6 +170,17 @@ MEASURES = {
         Measure("macro_f1", "Macro F1", share=True),
         Measure("log_loss", "Log loss", share=False, lower_is_better=True),
         Measure("ece", "Calibration error (ECE)", share=False, lower_is_better=True),
+        Measure("rmse", "RMSE", share=False, lower_is_better=True),
+        Measure("mae", "Mean absolute error", share=False, lower_is_better=True),
+        Measure("r2", "R²", share=False),
+        Measure("poisson_deviance", "Poisson deviance", share=False, lower_is_better=True),
+        Measure("d2", "D²", share=False),
+        Measure("rps", "Ranked probability score", share=False, lower_is_better=True),
+        Measure("kappa", "Quadratic weighted kappa", share=False),
+        Measure("rank_error", "Mean distance in ranks", share=False, lower_is_better=True),
+        Measure("micro_f1", "Micro F1", share=True),
+        Measure("hamming", "Wrong answers (Hamming)", share=True, lower_is_better=True),
+        Measure("average_precision", "Average precision, macro", share=False),
     )
 }
 

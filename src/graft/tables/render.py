@@ -12,7 +12,19 @@ from rich.text import Text
 
 from graft.reports.formats import known
 from graft.results import DataSummary, EncoderSummary, FitResult, StrategyResult
-from graft.tables import labelling, labels, planning, pretraining, recommend, search, serving, shift, training, weights
+from graft.tables import (
+    labelling,
+    labels,
+    planning,
+    pretraining,
+    recommend,
+    search,
+    serving,
+    shift,
+    targets,
+    training,
+    weights,
+)
 from graft.tables.parts import ends, faults, heading, interval, line, plain_table, signed, size
 
 if TYPE_CHECKING:
@@ -116,8 +128,12 @@ def _manifest(manifest: Manifest) -> RenderableType:
     data = manifest.data
     facts = plain_table("", "")
     facts.show_header = False
-    facts.add_row("sorts", f"{manifest.encoder.modality}s into {len(manifest.classes)} classes")
-    facts.add_row("classes", line(", ".join(manifest.classes), 400))
+    if manifest.task == "classify":
+        facts.add_row("sorts", f"{manifest.encoder.modality}s into {len(manifest.classes)} classes")
+    else:
+        facts.add_row("answers", f"{manifest.encoder.modality}s by {manifest.data.columns.get('task', manifest.task)}")
+    if manifest.classes:
+        facts.add_row("levels" if manifest.task == "ordinal" else "classes", line(", ".join(manifest.classes), 400))
     facts.add_row("strategy", manifest.strategy)
     facts.add_row("encoder", _encoder(manifest.encoder))
     facts.add_row("fitted on", f"{data.train:,} items of {line(data.name, 60)}")
@@ -206,6 +222,8 @@ _RENDERERS: dict[str, Callable[[Any], RenderableType]] = {
     "FitResult": _fit,
     "Manifest": _manifest,
     "Predictions": _predictions,
+    "TargetResult": targets.target_table,
+    "Estimates": targets.estimates_table,
     "Encoding": _encoding,
     "CacheUse": _cache,
     "Diagnosis": _diagnosis,

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 if TYPE_CHECKING:
+    from graft.data.dataset import Dataset
+    from graft.fitting.session import Stopwatch
     from graft.results import FitResult
+    from graft.targets.result import TargetResult
 
 
 def fit(
     data: Annotated[str | Path, "Folder, zip, table (.csv .tsv .jsonl .parquet) or data:NAME."],
     *,
-    label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
+    label: Annotated[
+        str | None,
+        "Column of labels, guessed when left out; and what it holds, guessed and shown: "
+        "COLUMN:classes, :multilabel, :ordinal=low,mid,high, :count or :number.",
+    ] = None,
     content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
     encoder: Annotated[
         Sequence[str] | str, "Encoder reference; several compete on the same folds. Default: the bundled one."
@@ -49,10 +56,11 @@ def fit(
     ] = 0.9,
     seed: Annotated[int, "Seed of every random draw."] = 0,
     out: Annotated[Path | str | None, "Folder to write, which must not exist. Default: graft-out/NAME."] = None,
-) -> FitResult:
+) -> FitResult | TargetResult:
     """Choose the best way to transfer on your data, prove it on held-out items, save it, and report.
 
-    Every frozen strategy is measured on the same paired folds, then those that train, one after the other while each proves a
+    Labels that are numbers, counts, ordered levels, or several an item go their own way (`graft.targets`) and give a `TargetResult`.
+    Otherwise every frozen strategy is measured on the same paired folds, then those that train, one after the other while each proves a
     gain and the time lasts. The choice is refitted on all training items, calibrated, and tested once. Writes `result.json`,
     `report.html`, `split.json` and `model/` into `out`.
 
@@ -61,7 +69,7 @@ def fit(
     """
     flags = {name: value for name, value in locals().items() if name != "data"}
     from graft.data.partition import before_encoding, narrow
-    from graft.data.read import check_trainable, read
+    from graft.data.read import check_trainable
     from graft.fitting.proof import prove, publish
     from graft.fitting.session import Stopwatch, check_flags, command_line, free_folder
     from graft.fitting.steps import choose, encode_items
@@ -75,18 +83,11 @@ def fit(
     check_flags(metric, wanted, given, retain=retain, coverage=coverage, shots=shots, folds=folds, seed=seed)
     request = wanted_of(wanted, given, retain=retain, track=track, left=watch.left, seed=seed)
     held, fraction = test_part(test)
-    column = None if group in ("auto", "none") else group
     with watch.part("read"):
-        dataset = read(
-            data,
-            label=label,
-            content=content,
-            group=column,
-            time=time,
-            test=held,
-            names=None if names is None else Path(names),
-            strict=strict,
-        )
+        dataset = _read(data, flags, held)
+    if dataset.target is not None:
+        return _fit_target(data, dataset, flags, watch)
+    with watch.part("read"):
         check_trainable(dataset)
         check_request(request, dataset.modality, references)
         folder = free_folder(None if out is None else Path(out), dataset.name)
@@ -110,6 +111,65 @@ def fit(
     if out is None:  # another fit may have taken the name meanwhile
         folder = free_folder(None, dataset.name)
     return publish(chosen, proof, watch=watch, command=command, folder=folder, seed=seed)
+
+
+def _read(data: str | Path, flags: Mapping[str, Any], test: Path | None) -> Dataset:
+    """The data as the flags say; their labels are guessed to be classes or another target unless named."""
+    from graft.data.read import read
+    from graft.data.targets import asked_of
+
+    label, asked = asked_of(flags["label"])
+    return read(
+        data,
+        label=label,
+        content=flags["content"],
+        group=None if flags["group"] in ("auto", "none") else flags["group"],
+        time=flags["time"],
+        test=test,
+        names=None if flags["names"] is None else Path(flags["names"]),
+        strict=flags["strict"],
+        asked=asked,
+    )
+
+
+CLASS_FLAGS = ("strategies", "metric", "budget", "train", "retain", "track", "shots")  # of no meaning to another target
+
+
+def _fit_target(data: str | Path, dataset: Dataset, flags: Mapping[str, Any], watch: Stopwatch) -> TargetResult:
+    """`fit` of labels that are no classes. Raises UsageError for flags that are for classes alone."""
+    from graft.data.partition import before_encoding
+    from graft.errors import UsageError
+    from graft.fitting.session import command_line, environment, free_folder
+    from graft.targets.publish import Wanted, fit_target
+
+    defaults = fit.__kwdefaults__ or {}
+    if odd := [f"--{name}" for name in CLASS_FLAGS if flags[name] != defaults[name]]:
+        raise UsageError(
+            f"{', '.join(odd)}: for classes, and the labels are taken as {dataset.columns['task']}. Leave out what is for classes, "
+            "or take the labels as such: --label COLUMN:classes."
+        )
+    _, fraction = test_part(flags["test"])
+    out, encoder, seed = flags["out"], flags["encoder"], flags["seed"]
+    folder = free_folder(None if out is None else Path(out), dataset.name)
+    partition = before_encoding(dataset, split=flags["split"], test=fraction, shots=None, seed=seed)
+    return fit_target(
+        dataset,
+        partition,
+        Wanted(
+            encoders=(encoder,) if isinstance(encoder, str) else tuple(encoder),
+            test=fraction,
+            folds=flags["folds"],
+            group=flags["group"],
+            strict=flags["strict"],
+            coverage=flags["coverage"],
+            seed=seed,
+        ),
+        timed=watch.part,
+        seconds=watch.seconds,
+        environment=environment(),
+        command=command_line("fit", data, flags, defaults),
+        folder=folder,
+    )
 
 
 def _words(given: str | Sequence[str] | None) -> list[str] | None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from graft.opened import Predictions
+    from graft.targets.opened import Estimate, Estimates
+
 ANSWER_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 VECTOR_SUFFIXES = (".parquet", ".npy")
 
@@ -36,40 +39,55 @@ def check_target(out: Path, allowed: Sequence[str]) -> None:
     check_writable(out)
 
 
-def write_answers(out: Path, predictions: Sequence[Prediction]) -> None:
-    """Columns item, label (empty when unsure), probability, and the likeliest labels: top_1, p_1, top_2, ... in CSV and TSV,
-    one list in JSON lines and Parquet. Raises StorageError."""
+def write_answers(out: Path, answers: Predictions | Estimates) -> None:
+    """One row an item. Of classes: item, label (empty when unsure), probability, and the likeliest labels: top_1, p_1, top_2, ... in CSV and TSV,
+    one list in JSON lines and Parquet. Of numbers and counts: item, value, low, high; of levels and sets of labels: item, label or labels
+    (divided by |), and those with their probabilities as above. Raises StorageError.
+    """
+    rows = [_row(answer, answers) for answer in answers]
     write = {".jsonl": _answers_jsonl, ".parquet": _answers_parquet}.get(out.suffix.lower(), _answers_csv)
-    write_with(out, lambda path: write(path, predictions))
+    write_with(out, lambda path: write(path, rows))
 
 
-def _answers_csv(path: Path, predictions: Sequence[Prediction]) -> None:
-    most = max((len(p.top) for p in predictions), default=0)
+def _row(answer: Prediction | Estimate, answers: Predictions | Estimates) -> dict[str, Any]:
+    """One answer as cells; `top` holds (label, probability) pairs where the answer is in words."""
+    if isinstance(answer, Prediction):
+        return {"item": answer.item, "label": answer.label, "probability": answer.probability, "top": answer.top}
+    task = getattr(answers, "task", "")
+    if task in ("number", "count"):
+        return {"item": answer.item, "value": answer.value, "low": answer.low, "high": answer.high}
+    name = "label" if task == "ordinal" else "labels"
+    return {"item": answer.item, name: "|".join(answer.labels), "top": answer.probabilities}
+
+
+def _answers_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    plain = [name for name in rows[0] if name != "top"] if rows else ["item"]
+    most = max((len(row.get("top", ())) for row in rows), default=0)
     with path.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", lineterminator="\n")
-        table.writerow(
-            ["item", "label", "probability", *(f"{name}_{i + 1}" for i in range(most) for name in ("top", "p"))]
-        )
-        for p in predictions:
-            table.writerow([p.item, p.label or "", p.probability, *(cell for pair in p.top for cell in pair)])
+        table.writerow([*plain, *(f"{name}_{i + 1}" for i in range(most) for name in ("top", "p"))])
+        for row in rows:
+            cells = ["" if row[name] is None else row[name] for name in plain]
+            table.writerow([*cells, *(cell for pair in row.get("top", ()) for cell in pair)])
 
 
-def _answers_jsonl(path: Path, predictions: Sequence[Prediction]) -> None:
+def _answers_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with path.open("w", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(to_json(p)) + "\n" for p in predictions)
+        stream.writelines(json.dumps(to_json(row)) + "\n" for row in rows)
 
 
-def _answers_parquet(path: Path, predictions: Sequence[Prediction]) -> None:
+def _answers_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     likeliest = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())]))
-    columns = {
-        "item": pa.array([p.item for p in predictions], pa.string()),
-        "label": pa.array([p.label for p in predictions], pa.string()),
-        "probability": pa.array([p.probability for p in predictions], pa.float64()),
-        "top": pa.array([[{"label": name, "probability": q} for name, q in p.top] for p in predictions], likeliest),
-    }
+    kinds = {"item": pa.string(), "label": pa.string(), "labels": pa.string(), "top": likeliest}
+    columns = {}
+    for name in rows[0] if rows else ("item",):
+        cells = [row[name] for row in rows]
+        if name == "top":
+            cells = [[{"label": label, "probability": p} for label, p in cell] for cell in cells]
+        columns[name] = pa.array(cells, kinds.get(name, pa.float64()))
     pq.write_table(pa.table(columns), path)
 
 

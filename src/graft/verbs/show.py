@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from graft.fitting.pretraining import PretrainResult
     from graft.results import FitResult, TuneResult
     from graft.search_results import IndexResult
+    from graft.targets.result import TargetResult
 
-    Shown = FitResult | TuneResult | PretrainResult
+    Shown = FitResult | TargetResult | TuneResult | PretrainResult
 
 
 def show(
@@ -72,7 +73,10 @@ def _kind(tree: Mapping[str, Any]) -> type[Any]:
     """Which verb's result it is, by what no other has."""
     from graft.fitting.pretraining import PretrainResult
     from graft.results import FitResult, TuneResult
+    from graft.targets.result import TargetResult
 
+    if "reach" in tree:
+        return TargetResult
     if "trials" in tree:
         return TuneResult
     return PretrainResult if "network" in tree else FitResult

@@ -1,0 +1,278 @@
+"""What a column of labels holds: classes, or several labels a cell, ordered levels, counts or numbers; and its cells read as that.
+
+The flag `--label COLUMN:TASK` names it; otherwise it is guessed, and classes are what remains when nothing speaks clearly for another.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graft.data.dataset import Items, Target, clean_label, natural_key
+from graft.errors import DataError, UsageError
+from graft.results import Fault
+
+TASKS = ("auto", "classes", "multilabel", "ordinal", "count", "number")
+MANY = 20  # different values up to which numbers are taken for names of classes
+MOST_LEVELS = 50
+FEWEST = 10  # items to learn from
+SEPARATORS = "|;"
+_NAMED = re.compile(rf"(?P<column>.*?):(?P<task>{'|'.join(TASKS)})(=(?P<order>.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person said the column holds: the task, and for `ordinal` its levels from lowest to highest (empty: numbers, in their order)."""
+
+    task: str = "auto"
+    order: tuple[str, ...] = ()
+
+
+CLASSES = Asked("classes")
+
+
+def asked_of(label: str | None) -> tuple[str | None, Asked]:
+    """`--label` as (column or None, what it holds): `price`, `price:number`, `:count`, `size:ordinal=low,mid,high`.
+
+    Raises UsageError for an order that is not one, or given to another task than ordinal.
+    """
+    match = None if label is None else _NAMED.fullmatch(label)
+    if match is None:
+        return label, Asked()
+    column, task, given = match["column"] or None, match["task"], match["order"]
+    if given is None:
+        return column, Asked(task)
+    if task != "ordinal":
+        raise UsageError(f"--label {label}: only ordinal takes an order, as in size:ordinal=low,mid,high.")
+    order = tuple(clean_label(word) for word in given.split(","))
+    if len(order) < 2 or "" in order or len(set(order)) < len(order):
+        raise UsageError(
+            f"--label {label}: an order names at least two levels, each once, from lowest to highest: size:ordinal=low,mid,high."
+        )
+    return column, Asked(task, order)
+
+
+def settle(items: Items, asked: Asked, kind: str) -> tuple[Items, Target | None]:
+    """The items with every label either readable as the task or None with a fault, and the target; None where they are classes.
+
+    `kind` is that of the data set (folder, zip or table). Raises UsageError for words without an order.
+    """
+    task, why = (
+        (asked.task, "as named") if asked.task != "auto" else guess(items) if kind == "table" else ("classes", "")
+    )
+    if task == "classes":
+        return items, None
+    reading = _Reading(items, kind)
+    if task == "multilabel":
+        target = _label_sets(reading)
+    elif task == "ordinal":
+        target = _levels(reading, asked.order)
+    else:
+        target = Target(task, reading.numbers(whole=task == "count")[:, None])
+    columns = {**items.columns, "task": f"{task} ({why})"}
+    return replace(items, labels=reading.labels, faults=reading.faults, columns=columns), target
+
+
+def guess(items: Items) -> tuple[str, str]:
+    """(task, why) of a table's labels; a guess is never `ordinal`, as the same words may be plain classes.
+
+    Numbers: more than 20 different values, not all whole. Counts: whole and none negative, more than 20 different, thinning out upwards
+    as class codes do not (gaps, a tenth of the values met once, three fifths of them in the lower half of their range), and not nearly
+    all different as ids are. Several labels: lists, or parts between `|` or `;` of which more than half are met in another combination too.
+    """
+    words = [label for label in items.labels if label is not None]
+    if len(items.lists) > len(words):
+        return "multilabel", "guessed: its cells are lists"
+    values = [value for value in map(_number, words) if value is not None]
+    met = Counter(values)
+    if len(values) >= 0.95 * len(words) and len(met) > MANY:
+        if any(not value.is_integer() for value in met):
+            return "number", f"guessed: {len(met):,} different values, not all whole"
+        least, most = min(met), max(met)
+        gaps = most - least + 1 > len(met)
+        once = sum(n == 1 for n in met.values()) >= len(met) / 10
+        low = sum(value <= (least + most) / 2 for value in met) >= 0.6 * len(met)
+        if gaps and once and low and len(met) < 0.9 * len(values):
+            task = "count" if least >= 0 else "number"
+            return task, f"guessed: {len(met):,} different whole numbers{', none negative' if task == 'count' else ''}"
+    if (sign := _separator(words)) and _recombined(words, sign):
+        return "multilabel", f"guessed: labels are divided by {sign}"
+    return "classes", ""
+
+
+def strata(target: Target, labelled: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Codes (N,) by which parts and folds are made alike, -1 for unlabelled: levels, tenths of numbers, the rarest label of an item."""
+    codes = np.full(len(labelled), -1, np.int64)
+    values_MK = target.values[labelled]
+    if target.task == "ordinal":
+        codes[labelled] = values_MK.argmax(axis=1)
+    elif target.task == "multilabel":
+        counts_L = values_MK.sum(axis=0)
+        rarity_ML = np.where((values_MK > 0) & (counts_L >= FEWEST), counts_L, np.inf)  # a rarer label cannot be spread
+        rarity_ML = np.column_stack([rarity_ML, np.full(len(values_MK), len(codes) + 1)])
+        codes[labelled] = rarity_ML.argmin(axis=1)
+    else:
+        parts = int(np.clip(labelled.sum() // 25, 1, 10))
+        if labelled.any():
+            cuts = np.quantile(values_MK[:, 0], np.arange(1, parts) / parts)
+            codes[labelled] = np.searchsorted(cuts, values_MK[:, 0], side="right")
+    if labelled.any():
+        codes[labelled] = np.unique(codes[labelled], return_inverse=True)[1]
+    return codes
+
+
+class _Reading:
+    """The labels under way: what cannot be read as the task becomes None with a fault, all of them."""
+
+    def __init__(self, items: Items, kind: str) -> None:
+        self.items, self.kind = items, kind
+        self.labels, self.faults = list(items.labels), list(items.faults)
+
+    def refuse(self, position: int, problem: str) -> None:
+        """Take the item at `position` as unlabelled, and say why."""
+        item = self.items.ids[position]
+        where = item if self.kind != "table" else f"test row {item[5:]}" if item.startswith("test:") else f"row {item}"
+        self.faults.append(Fault(where, problem, str(self.labels[position])[:80], "label"))
+        self.labels[position] = None
+
+    def each(self, read: Callable[[str], float]) -> NDArray[np.float64]:
+        """`read` of every label, NaN where there is none or it raises ValueError, which becomes a fault."""
+        values = np.full(len(self.labels), np.nan)
+        for position, label in enumerate(self.labels):
+            if label is None:
+                continue
+            try:
+                values[position] = read(label)
+            except ValueError as problem:
+                self.refuse(position, str(problem))
+        return values
+
+    def numbers(self, *, whole: bool) -> NDArray[np.float64]:
+        """The labels as numbers, or as counts where they are to be `whole`."""
+        return self.each(_count if whole else _any_number)
+
+
+def _any_number(word: str) -> float:
+    if (value := _number(word)) is None:
+        raise ValueError("not a number; write 3.5")
+    return value
+
+
+def _count(word: str) -> float:
+    value = _any_number(word)
+    if value < 0:
+        raise ValueError("a negative count")
+    if not value.is_integer():
+        raise ValueError("a count that is not whole")
+    return value
+
+
+def _number(word: str) -> float | None:
+    """The finite number that a word is; None for any other word."""
+    try:
+        value = float(word) if "_" not in word else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _levels(reading: _Reading, order: tuple[str, ...]) -> Target:
+    words = Counter(label for label in reading.labels if label is not None)
+    if not order:
+        odd = [word for word in words if _number(word) is None]
+        if len(odd) > len(words) / 2:
+            shown = ",".join(sorted(words, key=natural_key)[:MOST_LEVELS])
+            raise UsageError(
+                f"ordinal: these labels are words, so say their order from lowest to highest: --label COLUMN:ordinal={shown}"
+            )
+        values_N = reading.numbers(whole=False)
+        order = tuple(f"{value:g}" for value in np.unique(values_N[~np.isnan(values_N)]))
+        reading.labels = [None if np.isnan(value) else f"{value:g}" for value in values_N]
+    elif missed := sorted(words.keys() - set(order), key=natural_key):
+        shown = ", ".join(f"{word!r} ({words[word]:,})" for word in missed[:FEWEST])
+        more = f" and {len(missed) - FEWEST:,} more" if len(missed) > FEWEST else ""
+        raise UsageError(
+            f"The order {', '.join(order)} misses labels of the data (with the items that have them): {shown}{more}."
+        )
+    if len(order) > MOST_LEVELS:
+        raise UsageError(f"ordinal: {len(order):,} levels are more than {MOST_LEVELS}; take them as numbers, :number.")
+    met = {
+        label for label, test in zip(reading.labels, reading.items.test, strict=True) if label is not None and not test
+    }
+    for position, label in enumerate(reading.labels):
+        if label is not None and label not in met:
+            reading.refuse(position, "its level occurs only in the test part, so it is not scored")
+    names = tuple(level for level in order if level in met)
+    place = {level: k for k, level in enumerate(names)}
+    rows_NK = np.full((len(reading.labels), len(names)), np.nan)
+    for position, label in enumerate(reading.labels):
+        if label is not None:
+            rows_NK[position] = np.arange(len(names)) == place[label]
+    return Target("ordinal", rows_NK, names)
+
+
+def _label_sets(reading: _Reading) -> Target:
+    lists = reading.items.lists
+    sign = None if lists else _separator([label for label in reading.labels if label is not None])
+    sets: list[frozenset[str] | None] = []
+    for position, label in enumerate(reading.labels):
+        if position in lists:
+            sets.append(frozenset(filter(None, (clean_label(str(cell)) for cell in lists[position]))))
+            reading.labels[position] = ", ".join(sorted(sets[-1] or ()))
+        elif label is None:
+            sets.append(None)
+        else:
+            sets.append(frozenset(filter(None, map(clean_label, label.split(sign) if sign else [label]))))
+    reading.faults = [fault for fault in reading.faults if not fault.problem.startswith("wrong type: a list where one")]
+    learned = [found for found, test in zip(sets, reading.items.test, strict=True) if found is not None and not test]
+    often = Counter(label for found in learned for label in found)
+    names = tuple(sorted((label for label, n in often.items() if n < len(learned)), key=natural_key))
+    for label, n in often.items():
+        if n == len(learned) and len(often) > 1:
+            reading.faults.append(
+                Fault(
+                    f"label {label!r}", "every item has it, so there is nothing to learn; it is left out", "", "label"
+                )
+            )
+    rows_NL = np.array(
+        [[np.nan if found is None else label in found for label in names] for found in sets], np.float64
+    ).reshape(len(sets), len(names))
+    return Target("multilabel", rows_NL, names)
+
+
+def _separator(words: Sequence[str]) -> str | None:
+    """The sign that divides labels in more cells than the other; None where neither occurs."""
+    found = {sign: sum(sign in word for word in words) for sign in SEPARATORS}
+    best = max(SEPARATORS, key=lambda sign: found[sign])
+    return best if found[best] else None
+
+
+def _recombined(words: Sequence[str], sign: str) -> bool:
+    """Whether parts of divided cells are met in other cells too: a class whose name holds the sign is met whole alone."""
+    cells = {frozenset(map(clean_label, word.split(sign))) for word in words}
+    often = Counter(part for cell in cells for part in cell)
+    parts = [part for cell in cells if len(cell) > 1 for part in cell]
+    return sum(often[part] > 1 for part in parts) > len(parts) / 2
+
+
+def check_learnable(target: Target, learned: NDArray[np.bool_], source: str, faults: Sequence[Fault]) -> None:
+    """Raise DataError unless the items of `learned` (N,), those with a label to learn from, are enough and differ; all faults go with it."""
+    values_MK = target.values[learned]
+    if not len(values_MK):
+        what = {"count": "a count", "number": "a number", "ordinal": "a level", "multilabel": "labels"}[target.task]
+        raise DataError(f"No item of {source} to learn from can be read as {what}.", faults=faults)
+    if len(values_MK) < FEWEST:
+        raise DataError(
+            f"{source} has {len(values_MK)} items to learn from; {target.task} needs at least {FEWEST}.", faults=faults
+        )
+    if not values_MK.shape[1] or not (values_MK != values_MK[0]).any():
+        raise DataError(
+            f"Every item of {source} to learn from has the same {'labels' if target.task == 'multilabel' else 'value'}: there is nothing to learn.",
+            faults=faults,
+        )

@@ -1,0 +1,62 @@
+"""Intervals that hold the truth as often as asked, from answers to items that were not learned from (split conformal prediction).
+
+Legend: N items, K levels. With scores of exchangeable items the intervals hold the truth of a new item with at least the coverage asked
+for, whatever the head (Vovk et al. 2005; Lei et al. 2018). Scores from out-of-fold answers come from heads of a little fewer items, which widens
+them rather than not.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from graft.heads.base import Float64Array, IntArray
+
+
+def reach(scores_N: Float64Array, coverage: float) -> float | None:
+    """The ceil((N + 1) coverage)-th smallest score; None where so few items cannot promise it."""
+    place = math.ceil((len(scores_N) + 1) * coverage)
+    return float(np.sort(scores_N)[place - 1]) if place <= len(scores_N) else None
+
+
+def number_misses(y_N: Float64Array, p_N: Float64Array) -> Float64Array:
+    """|y - p|: the interval of a number is as wide everywhere."""
+    misses: Float64Array = np.abs(y_N - p_N)
+    return misses
+
+
+def number_interval(p_N: Float64Array, reach: float) -> tuple[Float64Array, Float64Array]:
+    """Ends (N,) of the interval, which holds what misses by at most `reach`."""
+    return p_N - reach, p_N + reach
+
+
+def count_misses(y_N: Float64Array, rate_N: Float64Array) -> Float64Array:
+    """|y - rate| / sqrt(rate): the interval of a count widens with its rate as a Poisson count spreads."""
+    misses: Float64Array = np.abs(y_N - rate_N) / np.sqrt(rate_N)
+    return misses
+
+
+def count_interval(rate_N: Float64Array, reach: float) -> tuple[Float64Array, Float64Array]:
+    """Ends (N,), whole numbers from 0 on."""
+    half_N = reach * np.sqrt(rate_N) + 1e-9 * (1 + rate_N)  # what lies on an end is inside
+    return np.maximum(np.ceil(rate_N - half_N), 0), np.floor(rate_N + half_N)
+
+
+def level_misses(ranks_N: IntArray, p_NK: Float64Array) -> Float64Array:
+    """How far out in its distribution a level lies: the larger of the probabilities below it and above it."""
+    return outside(p_NK)[np.arange(len(ranks_N)), ranks_N]
+
+
+def level_interval(p_NK: Float64Array, reach: float) -> tuple[IntArray, IntArray]:
+    """First and last level (N,) of those no further out than `reach`; the median level where that is none."""
+    out_NK = outside(p_NK)
+    inside_NK = out_NK <= np.maximum(reach, out_NK.min(axis=1, keepdims=True)) + 1e-12
+    return inside_NK.argmax(axis=1), p_NK.shape[1] - 1 - inside_NK[:, ::-1].argmax(axis=1)
+
+
+def outside(p_NK: Float64Array) -> Float64Array:
+    """Larger of the probabilities below and above each level, (N, K); 0.5 or less only for a median."""
+    upto_NK = np.cumsum(p_NK, axis=1)
+    larger: Float64Array = np.maximum(upto_NK - p_NK, 1 - upto_NK)
+    return larger

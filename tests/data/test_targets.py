@@ -1,0 +1,200 @@
+"""What a column of labels is taken for, and how its cells are read as that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graft.data.dataset import Dataset, Items
+from graft.data.read import read
+from graft.data.targets import Asked, asked_of, guess
+from graft.errors import DataError, UsageError
+
+
+def column(tmp_path: Path, labels: Sequence[object]) -> Path:
+    path = tmp_path / "data.jsonl"
+    rows = (json.dumps({"text": f"words about thing {i}", "label": label}) for i, label in enumerate(labels))
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return path
+
+
+def taken(tmp_path: Path, labels: Sequence[object], asked: Asked | None = None, **flags: object) -> Dataset:
+    return read(column(tmp_path, labels), label="label", asked=asked or Asked(), **flags)  # type: ignore[arg-type]
+
+
+def guessed(labels: Sequence[object]) -> str:
+    return guess(Items("text", labels=[str(label) for label in labels]))[0]
+
+
+RNG = np.random.default_rng(0)
+SCALE = RNG.normal(size=200).round(3)
+OVERSPREAD = RNG.poisson(RNG.gamma(2, 10, size=300))
+
+
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        (["good", "bad"] * 20, "classes"),
+        ([0, 1, 2, 3] * 20, "classes"),
+        (["0.5", "1.5", "2.5"] * 20, "classes"),  # few different ones
+        (list(range(77)) * 5, "classes"),  # class codes have no gaps
+        (RNG.choice(RNG.integers(1000, 9000, 60), 400), "classes"),  # codes of a catalogue
+        (range(300), "classes"),  # ids: refused as such afterwards
+        (["pens; pencils", "paper", "ink"] * 20, "classes"),  # a sign in a class's name
+        (SCALE, "number"),
+        ([*SCALE, "n/a"], "number"),
+        (OVERSPREAD, "count"),
+        (OVERSPREAD - 3, "number"),
+        (["red|round", "red", "round", "red|flat"] * 10, "multilabel"),
+        (["red; round", "round", "flat;red", "flat"] * 10, "multilabel"),
+    ],
+)
+def test_the_task_is_guessed(labels: Sequence[object], task: str) -> None:
+    assert guessed(labels) == task
+
+
+def test_a_guess_leaves_classes_as_they_were(tmp_path: Path) -> None:
+    labels = [1, 2, 3, None, ["a", "b"]] * 8
+    before, after = read(column(tmp_path, labels), label="label"), taken(tmp_path, labels)
+    assert after.target is None
+    assert (after.labels == before.labels).all()
+    assert (after.classes, after.faults, after.columns) == (before.classes, before.faults, before.columns)
+
+
+@pytest.mark.parametrize(
+    ("flag", "wanted"),
+    [
+        (None, (None, Asked())),
+        ("price", ("price", Asked())),
+        ("price:number", ("price", Asked("number"))),
+        (":count", (None, Asked("count"))),
+        ("a:b", ("a:b", Asked())),
+        ("x:number:number", ("x:number", Asked("number"))),
+        ("size:ordinal=low, mid,high", ("size", Asked("ordinal", ("low", "mid", "high")))),
+    ],
+)
+def test_the_flag(flag: str | None, wanted: tuple[str | None, Asked]) -> None:
+    assert asked_of(flag) == wanted
+
+
+@pytest.mark.parametrize(
+    "flag", ["a:count=1,2", "a:ordinal=low", "a:ordinal=low,low", "a:ordinal=low,,high", "a:ordinal="]
+)
+def test_an_order_that_is_none(flag: str) -> None:
+    with pytest.raises(UsageError, match="ordinal"):
+        asked_of(flag)
+
+
+@given(st.text(max_size=30))
+def test_any_flag_is_a_column_or_refused(flag: str) -> None:
+    try:
+        name, asked = asked_of(flag)
+    except UsageError:
+        return
+    assert name == flag if asked == Asked() and not flag.endswith(":auto") else flag.startswith(name or ":")
+
+
+def test_numbers_with_faults_by_row(tmp_path: Path) -> None:
+    labels = [*map(float, range(12)), "many", "NaN", "1e999", "1_0", 0.25]
+    dataset = taken(tmp_path, labels, Asked("number"))
+    assert dataset.target is not None
+    assert dataset.target.values[[1, 16], 0].tolist() == [1.0, 0.25]
+    assert np.isnan(dataset.target.values[12:16]).all()
+    assert [(f.where, f.problem) for f in dataset.faults] == [
+        ("row 13 (line 14)", "unlabelled"),
+        ("row 12", "not a number; write 3.5"),
+        ("row 14", "not a number; write 3.5"),
+        ("row 15", "not a number; write 3.5"),
+    ]
+    assert (dataset.labels >= 0).tolist() == [True] * 12 + [False] * 4 + [True]
+    with pytest.raises(DataError, match="row 12: not a number"):
+        taken(tmp_path, labels, Asked("number"), strict=True)
+
+
+def test_counts_that_are_none(tmp_path: Path) -> None:
+    dataset = taken(tmp_path, [*range(12), -2, 1.5, "two"], Asked("count"))
+    assert [(f.where, f.problem, f.value) for f in dataset.faults] == [
+        ("row 12", "a negative count", "-2"),
+        ("row 13", "a count that is not whole", "1.5"),
+        ("row 14", "not a number; write 3.5", "two"),
+    ]
+    with pytest.raises(DataError, match="can be read as a count") as error:
+        taken(tmp_path, [-1, -2, -3], Asked("count"))
+    assert len(error.value.faults) == 3
+
+
+def test_ordered_words_and_ratings(tmp_path: Path) -> None:
+    words = taken(tmp_path, ["mid", "low", "high"] * 5, Asked("ordinal", ("low", "mid", "high", "top")))
+    assert words.target is not None
+    assert words.target.names == ("low", "mid", "high")  # no item is top
+    assert words.target.values[:3].tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
+    ratings = taken(tmp_path, [10, 2, "2.0", 1] * 5, Asked("ordinal"))
+    assert ratings.target is not None
+    assert ratings.target.names == ("1", "2", "10")
+
+
+def test_an_order_that_misses_labels_names_them_all(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"misses labels .*'mid' \(5\), 'odd' \(5\)"):
+        taken(tmp_path, ["mid", "low", "high", "odd"] * 5, Asked("ordinal", ("low", "high")))
+    with pytest.raises(UsageError, match="ordinal=high,low,mid"):
+        taken(tmp_path, ["mid", "low", "high"] * 5, Asked("ordinal"))
+
+
+def test_sets_of_labels(tmp_path: Path) -> None:
+    lists = taken(tmp_path, [["a", "b"], ["b"], [], ["all", "a"]] * 5)
+    assert lists.target is not None
+    assert (lists.columns["task"], lists.target.names) == (
+        "multilabel (guessed: its cells are lists)",
+        ("a", "all", "b"),
+    )
+    assert lists.target.values[:4].tolist() == [[1, 0, 1], [0, 0, 1], [0, 0, 0], [1, 1, 0]]
+    assert not lists.faults
+    divided = taken(tmp_path, ["a | every", "b|every", "every"] * 5, Asked("multilabel"))
+    assert divided.target is not None
+    assert divided.target.names == ("a", "b")
+    assert [(f.where, f.problem[:17]) for f in divided.faults] == [("label 'every'", "every item has it")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "said"),
+    [
+        ([3.0] * 20, "number", "same value"),
+        ([0] * 20, "count", "same value"),
+        (["low"] * 20, "ordinal", "same value"),
+        (["a|b"] * 20, "multilabel", "same labels"),
+        ([1.5, 2.5], "number", "2 items"),
+        ([None, None], "number", "can be read as a number"),
+    ],
+)
+def test_nothing_to_learn(tmp_path: Path, labels: list[object], task: str, said: str) -> None:
+    asked = Asked(task, ("low", "high") if task == "ordinal" else ())
+    with pytest.raises(DataError, match=said):
+        taken(tmp_path, labels, asked)
+
+
+def test_a_second_file_is_read_alike(tmp_path: Path) -> None:
+    learn, test = column(tmp_path, ["a|b", "b", "a"] * 5), tmp_path / "test.jsonl"
+    test.write_text('{"text": "one more", "label": "a|c"}\n{"text": "and one", "label": "b"}', encoding="utf-8")
+    dataset = read(learn, label="label", test=test, asked=Asked())
+    assert dataset.target is not None
+    assert dataset.target.names == ("a", "b")  # c cannot be learned
+    assert dataset.target.values[-2:].tolist() == [[1, 0], [0, 1]]
+    assert dataset.test_mask is not None
+    assert dataset.test_mask.sum() == 2
+
+
+def test_names_are_for_classes(tmp_path: Path) -> None:
+    (tmp_path / "names.tsv").write_text("a\tthe letter a", encoding="utf-8")
+    with pytest.raises(UsageError, match="--names is for classes"):
+        taken(tmp_path, SCALE.tolist(), names=tmp_path / "names.tsv")
+
+
+def test_a_named_set_has_classes() -> None:
+    with pytest.raises(UsageError, match="has classes"):
+        read("data:mnist", asked=Asked("number"))
