@@ -51,13 +51,17 @@ def programme_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fitted_digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitResult, Path]:
     out = tmp_path_factory.mktemp("out") / "digits"
-    return graft.fit(digits, strategies="frozen", out=out), out
+    result = graft.fit(digits, strategies="frozen", out=out)
+    assert isinstance(result, FitResult)
+    return result, out
 
 
 @pytest.fixture(scope="session")
 def fitted_programmes(programme_table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FitResult, Path]:
     out = tmp_path_factory.mktemp("out") / "programmes"
-    return graft.fit(programme_table, strategies="frozen", out=out), out
+    result = graft.fit(programme_table, strategies="frozen", out=out)
+    assert isinstance(result, FitResult)
+    return result, out
 
 
 def test_a_folder_of_pictures_gives_a_model_a_report_and_the_evidence(fitted_digits: tuple[FitResult, Path]) -> None:
@@ -131,6 +135,7 @@ def test_one_label_a_class_has_no_folds_and_says_so(digits: Path, tmp_path: Path
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"train": train}))
     result = graft.fit(digits, strategies="frozen", split=split, out=tmp_path / "out")
+    assert isinstance(result, FitResult)
     assert result.test is None and result.calibration is None and result.confusion is None
     assert all(s.status != "measured" and not s.metrics for s in result.strategies)
     assert graft.load(tmp_path / "out").predict([str(digits / train[0])])[0].top[0][0] == "digit_0"

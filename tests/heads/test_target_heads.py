@@ -160,8 +160,9 @@ def test_coverage_on_simulated_data(task: str) -> None:
         else:
             cut = 1 / (1 + np.exp(-(np.array([-1.5, 0, 1.5]) - signal[:, None])))
             p = np.diff(np.column_stack([np.zeros(250), cut, np.ones(250)]), axis=1)
-            y = (rng.random(250)[:, None] > np.cumsum(p, axis=1)).sum(axis=1).clip(max=3)
-            far = conformal.reach(conformal.level_misses(y[:50], p[:50]), 0.8)
-            low, high = conformal.level_interval(p[50:], far or 0)
+            y = (rng.random(250)[:, None] > np.cumsum(p, axis=1)).sum(axis=1).clip(max=3).astype(np.float64)
+            far = conformal.reach(conformal.level_misses(y[:50].astype(np.int64), p[:50]), 0.8)
+            low_N, high_N = conformal.level_interval(p[50:], far or 0)
+            low, high = low_N.astype(np.float64), high_N.astype(np.float64)
         held.append(((low <= y[50:]) & (y[50:] <= high)).mean())
     assert 0.79 <= np.mean(held) <= (0.83 if task == "number" else 0.93)

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,10 +97,8 @@ def test_it_is_opened_and_answers(fitted: Fitted, table: Path, name: str) -> Non
     (answer,) = model.predict([table.parent / "3.png"])
     row = model.predict_array([table.parent / "3.png"])[0]
     if name in ("light", "dots"):
-        assert answer.value == row[0]
-        assert answer.low is not None
-        assert answer.high is not None
-        assert answer.low <= answer.value <= answer.high
+        assert answer.value == row[0] and answer.low is not None and answer.high is not None
+        assert answer.low <= row[0] <= answer.high
     if name == "dots":
         assert float(answer.low or 0).is_integer()
     if name == "grade":
@@ -119,11 +118,12 @@ def test_answers_are_written(fitted: Fitted, table: Path, tmp_path: Path, name: 
     _, out = fitted(name)
     target = tmp_path / f"answers{suffix}"
     graft.predict(out, [str(table.parent / f"{i}.png") for i in (1, 2)], out=target)
-    rows = {
+    read: dict[str, Callable[[], list[Any]]] = {
         ".csv": lambda: list(csv.DictReader(target.read_text().splitlines())),
         ".jsonl": lambda: [json.loads(line) for line in target.read_text().splitlines()],
         ".parquet": lambda: read_table(target).to_pylist(),
-    }[suffix]()
+    }
+    rows = read[suffix]()
     assert [Path(row["item"]).name for row in rows] == ["1.png", "2.png"]
     wanted = {"light": "value", "dots": "high", "grade": "label", "marks": "labels"}[name]
     assert all(str(row[wanted]) for row in rows)

@@ -97,6 +97,7 @@ def test_what_cannot_be(two: tuple[Path, Path], tmp_path: Path) -> None:
 
 def test_a_fit_warns_of_parts_that_differ(two: tuple[Path, Path], tmp_path: Path) -> None:
     found = graft.fit(two[0], test=str(two[1]), out=tmp_path / "moved", encoder="pixels:4", strategies="prototypes")
+    assert isinstance(found, FitResult)
     assert found.shift is not None and found.shift.p <= 0.01
     assert "look different from the training items" in (tmp_path / "moved" / "report.html").read_text()
     tree = json.loads((tmp_path / "moved" / "result.json").read_text())

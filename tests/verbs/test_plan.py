@@ -74,6 +74,7 @@ def test_encoders_are_ranked(tmp_path: Path) -> None:
 
 def test_fit_keeps_the_plans_word_and_old_results_are_read(three: Path, tmp_path: Path) -> None:
     result = graft.fit(three, strategies="frozen", out=tmp_path / "out")
+    assert isinstance(result, FitResult)
     assert (
         result.plan is not None
         and result.plan.strategies == 7

@@ -21,6 +21,7 @@ import graft
 from graft import cli
 from graft.data.dataset import ImageSource
 from graft.errors import DataError, MissingError, UsageError
+from graft.opened import Predictions
 from graft.verbs.predict import predict
 
 BOAT, BREAD, NEITHER = "A sailing boat enters the port.", "Knead the dough and let it rise.", "Seven."
@@ -58,8 +59,10 @@ def test_the_library_answers_alike(model: Path) -> None:
     opened = graft.load(model)
     answers = opened.predict([BOAT, BREAD])
     assert (opened.classes, opened.modality, opened.threshold) == (("harbour", "kitchen"), "text", 0.52)
-    assert tuple(answers) == predict(model, [BOAT, BREAD]).predictions == (answers[0], *answers[1:])
-    alone = predict(model, BOAT)[0]
+    both, one = predict(model, [BOAT, BREAD]), predict(model, BOAT)
+    assert isinstance(both, Predictions) and isinstance(one, Predictions)
+    assert tuple(answers) == both.predictions == (answers[0], *answers[1:])
+    alone = one[0]
     assert (alone.item, alone.label) == (BOAT, "harbour")
     assert alone.probability == pytest.approx(answers[0].probability, abs=1e-6)
     p_NC = opened.predict_proba([BOAT, BREAD])
@@ -164,6 +167,7 @@ def table(tmp_path: Path) -> Path:
 def test_answers_are_written_to_a_new_table(model: Path, table: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"out{suffix}"
     answers = predict(model, [str(table)], out=out)
+    assert isinstance(answers, Predictions)
     assert [a.item for a in answers] == ["0", "2"]
     assert answers.out == str(out)
     if suffix == ".parquet":
