@@ -214,6 +214,6 @@ def test_peak_memory_is_counted_from_the_start() -> None:
     with machine() as here:
         memory.forget_peak(here.device)
         before = memory.peak(here.device)
-        block = torch.ones(40 * MB // 4)
-        assert 30 < memory.peak(here.device) - before < 80
+        block = torch.ones(400 * MB // 4)  # much, as a busy system may meanwhile take back other pages of this process
+        assert 200 < memory.peak(here.device) - before < 480
         del block
