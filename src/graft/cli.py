@@ -67,12 +67,14 @@ INTERRUPTED = 130
 
 OVERVIEW = """\
 Graft takes a pretrained model the rest of the way: from a pile of images or texts and a few labels
-to a classifier you can trust or a search engine, with the evidence for every choice.
+to a classifier you can trust or a search engine, or from who liked what to a recommender, with the
+evidence for every choice.
 
   graft demo                           see it work, offline, on data that comes with it
   graft plan photos/                   which strategy to take, what to expect of it, what it costs
   graft fit photos/ --out birds        one folder a class (or a .zip, .csv, .tsv, .jsonl, .parquet)
   graft predict birds new.jpg          what is it, and how sure
+  graft diagnose labels photos/        which labels look wrong; or: curve, shift, space, model
   graft label photos/ --serve          few or no labels: the items most worth one, on a page to label them
   graft index photos/ --out found      any pictures or texts, labels or not; run again, it is updated
   graft search found "a red boat"      words, --image FILE, --like ID: what is there
