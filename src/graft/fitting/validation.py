@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from graft import settings
 from graft.data.dataset import Dataset
-from graft.data.partition import after_encoding, learnable
 from graft.data.splits import hold_out
 from graft.errors import DataError, ModelError, UsageError
 from graft.fitting.searching import CHECKPOINT, HELD, Logits, Part, Run, Tried, search_key
 from graft.fitting.space import Axis, Keyword, Settings, keywords, shown
-from graft.fitting.steps import Encoded, Pool, near_duplicates
+from graft.fitting.steps import Encoded, hold_out_test
 from graft.heads.base import IntArray
 from graft.selection.select import Candidate, select
 from graft.strategies.frozen import STRATEGIES, Task
@@ -61,20 +60,13 @@ class Field:
         return search_key((self.x_ND, self.y_N, self.learn, self.held), self.encoder.info.fingerprint, *facts)
 
 
-def field_of(encoded: Encoded, *, group: str, hold_out_test: Mapping[str, Any], seed: int) -> Field:
+def field_of(encoded: Encoded, *, group: str, test_part: Mapping[str, Any], seed: int) -> Field:
     """Take the test part away as `fit` does, and hold out a part of what is left: stratified, groups whole.
 
     Raises DataError where too little is left to learn from or to score on.
     """
-    groups = encoded.dataset.groups
-    if groups is None:
-        alone = np.arange(len(encoded.dataset))
-        groups = near_duplicates(encoded).group_ids if group == "auto" else alone
-    partition = after_encoding(encoded.dataset, encoded.partition, groups, seed=seed, **hold_out_test)
-    dataset, partition = learnable(encoded.dataset, partition)
-    kept = [encoded.dataset.classes.index(name) for name in dataset.classes]
-    pool: Pool = encoded.pools[0]
-    train = partition.train
+    parted = hold_out_test(encoded, group=group, hold_out=test_part, seed=seed)
+    dataset, groups, pool, train = parted.dataset, parted.groups, parted.pools[0], parted.partition.train
     y_N = dataset.labels[train]
     learn, held = hold_out(y_N, groups[train], HELD, np.random.default_rng(seed))
     if not len(held) or len(np.unique(y_N[learn])) < 2:
@@ -82,8 +74,7 @@ def field_of(encoded: Encoded, *, group: str, hold_out_test: Mapping[str, Any], 
             f"{len(train)} items are too few for a search: {len(learn)} would be left to learn from and {len(held)} to score on. "
             "Give more labels."
         )
-    task = pool.task.only(kept)
-    return Field(dataset.take(train), pool.encoder, task, pool.x_ND[train], y_N, groups[train], learn, held)
+    return Field(dataset.take(train), pool.encoder, pool.task, pool.x_ND[train], y_N, groups[train], learn, held)
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,7 +63,7 @@ def tune(
     axes, given, watch, test_parts = _checked(flags)
     command = _command(data, flags | _UNCOMPARED)
     encoded, folder = _encoded(data, flags, test_parts, command)
-    where = field_of(encoded, group=group, hold_out_test={"test": test_parts[1], "shots": shots}, seed=seed)
+    where = field_of(encoded, group=group, test_part={"test": test_parts[1], "shots": shots}, seed=seed)
     what = subject(strategy, where, axes, given, folder=folder, seed=seed)
     proposals = Grid(axes) if method == "grid" else Bayes(axes, seed)
     most = None if method == "grid" else trials
