@@ -65,37 +65,30 @@ class ContentMap:
         return cls(arrays["weight"], arrays["mean"], arrays["offset"], strength, explained)
 
 
-def learn_map(
-    content_IC: NDArray[Any],
-    vectors_ID: NDArray[Any],
-    *,
-    weight_I: NDArray[Any] | None = None,
-    seed: int = 0,
-) -> ContentMap:
+def learn_map(content_IC: NDArray[Any], vectors_ID: NDArray[Any], *, seed: int = 0) -> ContentMap:
     """Ridge regression of the vectors on the content, its strength chosen by cross-validation over items.
 
-    Items whose content or vector is all zeros are not known and left out. `weight_I`: how much an item counts, such as the root of its likes: vectors
-    of items with few likes are mostly noise. Raises DataError for fewer than 20 known items, or content that is not finite.
+    Items whose content or vector is all zeros are not known and left out; all others count the same (weights by their likes made the map of ALS worse,
+    docs/LOG.md). Raises DataError for fewer than 20 known items, or content that is not finite.
     """
     content_IC, vectors_ID = _content(content_IC, None), np.asarray(vectors_ID, np.float64)
-    weight_I = np.ones(len(content_IC)) if weight_I is None else np.asarray(weight_I, np.float64)
-    known_I = content_IC.any(axis=1) & vectors_ID.any(axis=1) & (weight_I > 0)
+    known_I = content_IC.any(axis=1) & vectors_ID.any(axis=1)
     if known_I.sum() < FEWEST:
         raise DataError(
             f"{known_I.sum()} items have both content and a vector; a map for new items is learned from {FEWEST} or more."
         )
-    x, y, w = content_IC[known_I], vectors_ID[known_I], weight_I[known_I] / weight_I[known_I].mean()
+    x, y = content_IC[known_I], vectors_ID[known_I]
     fold = np.random.default_rng(seed).permutation(len(x)) % FOLDS
     left_L, all_of_it = np.zeros(len(STRENGTHS)), 0.0
     for k in range(FOLDS):
         learnt, held = fold != k, fold == k
-        ridge = _Ridge(x[learnt], y[learnt], w[learnt])
-        all_of_it += float((w[held, None] * (y[held] - ridge.offset_D) ** 2).sum())
+        ridge = _Ridge(x[learnt], y[learnt])
+        all_of_it += float(((y[held] - ridge.offset_D) ** 2).sum())
         for place, strength in enumerate(STRENGTHS):
             off = y[held] - ridge.offset_D - (x[held] - ridge.mean_C) @ ridge.weights(strength)
-            left_L[place] += float((w[held, None] * off**2).sum())
+            left_L[place] += float((off**2).sum())
     best = int(left_L.argmin())
-    ridge = _Ridge(x, y, w)
+    ridge = _Ridge(x, y)
     return ContentMap(
         ridge.weights(STRENGTHS[best]).astype(np.float32),
         ridge.mean_C.astype(np.float32),
@@ -106,14 +99,13 @@ def learn_map(
 
 
 class _Ridge:
-    """Weighted ridge regression for any strength after one decomposition."""
+    """Ridge regression for any strength after one decomposition."""
 
-    def __init__(self, x_IC: Floats, y_ID: Floats, w_I: Floats) -> None:
-        share_I1 = (w_I / w_I.sum())[:, None]
-        self.mean_C, self.offset_D = (share_I1 * x_IC).sum(0), (share_I1 * y_ID).sum(0)
+    def __init__(self, x_IC: Floats, y_ID: Floats) -> None:
+        self.mean_C, self.offset_D = x_IC.mean(0), y_ID.mean(0)
         x_IC = x_IC - self.mean_C
-        self.values_C, self.axes_CC = np.linalg.eigh(x_IC.T @ (w_I[:, None] * x_IC))
-        self.toward_CD = self.axes_CC.T @ (x_IC.T @ (w_I[:, None] * (y_ID - self.offset_D)))
+        self.values_C, self.axes_CC = np.linalg.eigh(x_IC.T @ x_IC)
+        self.toward_CD = self.axes_CC.T @ (x_IC.T @ (y_ID - self.offset_D))
         self.scale = max(float(self.values_C.mean()), 1e-12)
 
     def weights(self, strength: float) -> Floats:
