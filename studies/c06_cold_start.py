@@ -125,12 +125,11 @@ def new_items(
 ) -> dict[str, dict[str, float]]:
     """HR@10 and recall@10 among the new items by each way to place them."""
     held = hold_out_items(rows, share=SHARE, seed=seed)
-    likes_I = np.bincount(held.train.likes().item_N, minlength=len(rows.items))
     factors = ALS.fit(held.train, dims=32, seed=seed)
     ways: dict[str, Callable[[Any, NDArray[np.int64]], NDArray[Any]]] = {}
     for name, content_IC in contents.items():
         ways[f"likeness of {name}"] = _alike(content_IC, held.items_M, content_IC)
-        mapped = learn_map(content_IC, factors.item_vectors(), weight_I=np.sqrt(likes_I), seed=seed)
+        mapped = learn_map(content_IC, factors.item_vectors(), seed=seed)
         placed = mapped.vectors(content_IC[held.items_M])
         ways[f"ALS and a map from {name}"] = _alike(factors.item_vectors(), None, placed)
     known = Known(categories=catalogue.categories, content_IC=contents.get(TEXT))
