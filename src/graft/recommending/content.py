@@ -117,7 +117,8 @@ class Placing:
             raise UsageError("The text of the new item is empty.")
         if isinstance(content, ImageSource) and not content.path.is_file():
             raise MissingError(f"There is no picture at {str(content.path)!r}.")
-        done = encode([content], encoder, remember=False)
+        named = ["the text" if isinstance(content, str) else str(content.path)]
+        done = encode([content], encoder, ids=named, remember=False)
         if done.faults:
             raise DataError(f"{done.faults[0].where}: {done.faults[0].problem}")
         near_I = unit(self.vectors_ID) @ unit(known.map.vectors(done.vectors))[0]
