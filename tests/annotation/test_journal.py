@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -53,25 +54,28 @@ def test_a_torn_line_is_cut_off(tmp_path_factory: pytest.TempPathFactory, cut: i
     last.close()
 
 
-def _answer_without_end(folder: Path, told: str) -> None:
-    journal = Journal(folder)
-    with Path(told).open("a") as out:
-        for i in range(100_000):
-            journal.answer(str(i), str(i), "cat")
-            out.write(f"{i}\n")
-            out.flush()
+ANSWERS_WITHOUT_END = """
+import sys
+from pathlib import Path
+from graft.annotation.journal import Journal
+
+journal = Journal(Path(sys.argv[1]))
+with Path(sys.argv[2]).open("a") as out:
+    for i in range(100_000):
+        journal.answer(str(i), str(i), "cat")
+        out.write(f"{i}\\n")
+        out.flush()
+"""
 
 
 def test_no_confirmed_answer_is_lost_by_a_kill(tmp_path: Path) -> None:
     told = tmp_path / "told"
-    child = multiprocessing.get_context("fork").Process(target=_answer_without_end, args=(tmp_path, str(told)))
-    child.start()
+    child = subprocess.Popen([sys.executable, "-c", ANSWERS_WITHOUT_END, str(tmp_path), str(told)])
     end = time.monotonic() + 20
     while time.monotonic() < end and not (told.exists() and told.read_bytes().count(b"\n") > 20):
         time.sleep(0.005)
-    assert child.pid is not None
-    os.kill(child.pid, signal.SIGKILL)
-    child.join()
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
     confirmed = told.read_bytes().count(b"\n")
     journal = Journal(tmp_path)
     assert confirmed > 20

@@ -15,7 +15,7 @@ from tests.server.toy import picture_index, text_index
 
 from graft.server.limits import Limits
 from graft.server.releases import Index, Releases
-from graft.server.run import free_address, run_loop, serve_until
+from graft.server.run import free_address, hosts_answered, run_loop, serve_until
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def running(
     async def main() -> None:
         stop = asyncio.Event()
         loops.append((asyncio.get_running_loop(), stop))
-        await serve_until(stop, releases, limits or Limits(), address, port)
+        await serve_until(stop, releases, limits or Limits(hosts=hosts_answered(address, address)), address, port)
 
     thread = threading.Thread(target=run_loop, args=(main(),))
     thread.start()

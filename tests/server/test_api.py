@@ -122,9 +122,7 @@ def test_one_bad_query_of_a_batch_fails_alone(client: httpx.Client) -> None:
     """Requests of one moment are searched together; a NaN in one of them is nobody else's fault."""
     good, bad = RYE.tobytes(), struct.pack("<64f", *[float("nan")] * 64)
     with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as line:
-        head = (
-            f"POST {HOT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nContent-Length: 256\r\n\r\n"
-        )
+        head = f"POST {HOT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nContent-Length: 256\r\n\r\n"
         line.sendall(b"".join(head.encode() + body for body in (good, bad, good)))
         line.settimeout(5)
         heard = b""
@@ -274,6 +272,16 @@ def test_what_others_may_do_with_answers(client: httpx.Client) -> None:
         assert client.get(path).headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8000", "localhost.", "[::1", ""])
+def test_another_name_for_this_machine_is_not_answered(client: httpx.Client, host: str) -> None:
+    """A page of evil.example, whose name is then made to point here, gets nothing: no item, no vector, no page."""
+    for method, path in (("GET", "/v1/indexes"), ("POST", "/v1/indexes/texts/vectors"), ("GET", "/")):
+        answer = client.request(method, path, headers={"host": host}, content=b"" if method == "POST" else None)
+        assert answer.status_code == 421, (host, path)
+        assert "--allow-host NAME" in answer.json()["error"]["message"]
+    assert client.get("/v1/indexes", headers={"host": "LocalHost:1"}).status_code == 200
+
+
 def test_measures(client: httpx.Client) -> None:
     client.post(HOT, json={"vector": RYE[0].tolist()})
     text = client.get("/metrics").text
@@ -290,7 +298,9 @@ def test_measures(client: httpx.Client) -> None:
 def test_a_client_that_stops_halfway_holds_nobody_up() -> None:
     with running({"texts": text_index()}, limits=Limits(seconds=1.0)) as (url, _):
         host, port = url.removeprefix("http://").split(":")
-        head = f"POST {HOT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+        head = (
+            f"POST {HOT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+        )
         slow = [socket.create_connection((host, int(port))) for _ in range(50)]
         for line in slow:
             line.sendall(head.encode() + b'{"vector": [0.1')

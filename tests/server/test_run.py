@@ -15,7 +15,7 @@ from tests.server.conftest import until_it_listens
 from tests.server.test_releases import DIM, table
 
 from graft.errors import MissingError, StorageError, UsageError
-from graft.server.run import check_installed, free_address
+from graft.server.run import check_installed, free_address, hosts_answered
 from graft.verbs.index import index as make_index
 
 PROGRAM = """
@@ -61,6 +61,17 @@ def test_an_address_that_cannot_be() -> None:
         taken.listen()
         with pytest.raises(StorageError, match="--port 0"):
             free_address("127.0.0.1", taken.getsockname()[1])
+
+
+def test_names_it_answers_to() -> None:
+    """Its own while it listens to itself, and those given; any once it is open to others."""
+    own = frozenset({"127.0.0.1", "localhost", "::1"})
+    assert hosts_answered("127.0.0.1", "127.0.0.1") == own
+    assert hosts_answered("MyBox", "127.0.1.1", ["Search.Example.org"]) == own | {"mybox", "search.example.org"}
+    assert hosts_answered("0.0.0.0", "0.0.0.0") is hosts_answered("::", "::") is None
+    for name in ("search.example.org:80", "http://a", ""):
+        with pytest.raises(UsageError, match="a name alone"):
+            hosts_answered("127.0.0.1", "127.0.0.1", [name])
 
 
 def test_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from functools import lru_cache
 from typing import Any, cast
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from graft.server.failures import Refusal, refusal
 from graft.server.hot import Vectors
@@ -39,6 +40,25 @@ Application = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
 Headers = list[tuple[str, str]]
+
+
+@lru_cache(64)
+def host_name(header: str | None) -> str | None:
+    """The name in a Host header, without its port and in small letters; None where there is none."""
+    try:
+        return urlsplit(f"//{header or ''}").hostname
+    except ValueError:  # half an IPv6 address
+        return None
+
+
+def misdirected(hosts: Collection[str]) -> Refusal:
+    """A request by another name: 421."""
+    names = ", ".join(sorted(hosts))
+    return Refusal(
+        421,
+        "UsageError",
+        f"This server answers to {names} only. `graft serve --allow-host NAME` adds a name, as of a proxy before it.",
+    )
 
 
 class Door:
@@ -76,6 +96,8 @@ class Door:
         self._open[task] = started
         try:
             told = scope.headers
+            if self._limits.hosts is not None and host_name(told.get("host")) not in self._limits.hosts:
+                raise misdirected(self._limits.hosts)
             body = await self._body(scope, told, proto)
             if hot:
                 status, headers, answer = 200, JSON_HEADERS, await self._vectors(scope, told, path, body)

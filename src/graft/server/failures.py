@@ -34,7 +34,7 @@ class Refusal(Exception):  # noqa: N818 (it reads as what it is)
         """Headers that belong to the status: when to try again, which methods there are, and no further request on a body half read."""
         found = [("allow", self.allow)] if self.allow else []
         found += [("retry-after", RETRY)] if self.status == 503 else []
-        return found + ([("connection", "close")] if self.status in (408, 413) else [])
+        return found + ([("connection", "close")] if self.status in (408, 413, 421) else [])
 
     def body(self) -> bytes:
         """The JSON; plain ASCII, as a message may quote half a character."""

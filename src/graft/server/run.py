@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import ipaddress
 import logging
 import signal
 import socket
@@ -27,6 +28,7 @@ INSTALL = "python -m pip install 'graft[serve]'"
 CONNECTIONS = 4096  # open at once; each idle one costs 20 kB
 SPARE_FILES = 256  # of those a process may open, kept for indexes, caches and the log
 HEAD_SECONDS = 15  # for a request's head to arrive, and for an idle connection to be used again
+OWN_NAMES = ("127.0.0.1", "localhost", "::1")
 GRACE_SECONDS = 5.0  # for answers under way when the server is stopped
 
 
@@ -48,13 +50,19 @@ def serve(
     host: Annotated[
         str, "Address to listen at; 0.0.0.0 lets other machines in, and there is no password."
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        Sequence[str],
+        "Name this machine may also be asked by, as behind a proxy; only while --host is this machine's own.",
+    ] = (),
 ) -> Served:
     """Answer searches, predictions and recommendations over HTTP, with pages for people, until Ctrl-C.
 
     An index that is updated meanwhile (`graft index`), and a recommender whose folder is put in another's place, is served anew within
     about a second, without a pause.
 
-    Raises UsageError when the host or port cannot be, StorageError when the port is taken, MissingError when a folder or a package is not
+    While only this machine can reach it, it answers to this machine's own names alone, so that no web page reads it under another.
+
+    Raises UsageError when the host, a name or the port cannot be, StorageError when the port is taken, MissingError when a folder or a package is not
     here, ModelError when something in a folder was changed.
     """
     check_installed()
@@ -67,7 +75,7 @@ def serve(
     )  # requests are searched beside each other: more threads a search only wait for one another
 
     address, port = free_address(host, port)
-    limits = Limits()
+    limits = Limits(hosts=hosts_answered(host, address, allow_host))
     given = [paths] if isinstance(paths, (str, Path)) else paths
     releases = open_releases(given)
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
@@ -111,6 +119,20 @@ def free_address(host: str, port: int) -> tuple[str, int]:
             ) from error
         found = tried.getsockname()
         return str(found[0]), int(found[1])
+
+
+def hosts_answered(host: str, address: str, more: Sequence[str] = ()) -> frozenset[str] | None:
+    """Names that requests may call this machine by: its own and `more` where it listens to itself alone, None for any where it is open to others.
+
+    Without this, a web page whose name is made to point at 127.0.0.1 (DNS rebinding) could read what is served to its visitor alone. Raises
+    UsageError for a name with a port, a scheme or a path.
+    """
+    wrong = [name for name in more if not name or set(name) & set("/: ")]
+    if wrong:
+        raise UsageError(f"--allow-host {wrong[0]!r}: a name alone is wanted, as in search.example.org.")
+    if not ipaddress.ip_address(address).is_loopback:
+        return None
+    return frozenset(name.lower() for name in (*OWN_NAMES, host, *more))
 
 
 def run_loop(main: Any) -> None:
