@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,8 @@ def few_labels(found: Mapping[str, Any]) -> str:
 def _runs(runs: Mapping[int, Mapping[str, Any]]) -> str:
     mean = mean_interval([run["accuracy"] for run in runs.values()])
     seconds = statistics.median(run["cpu_seconds"] for run in runs.values())
+    if mean.low is not None and mean.high is not None:  # of a share: Student's interval knows no bounds
+        mean = replace(mean, low=max(0.0, mean.low), high=min(1.0, mean.high))
     return f"{mean.value:.3f}{_between(mean)}, {seconds:.0f} s, n = {len(runs)}"
 
 
