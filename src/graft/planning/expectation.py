@@ -47,6 +47,7 @@ TRAINED_SPREAD = (
 UNKNOWN_SPREAD = 0.2  # the same of a rung of which nothing is expected
 IDLE_SPREAD = 0.12  # of names alone that mean nothing: 7 % of six classes of NEU
 NAMED_LEAD = 0.01  # a head that starts from names was that and more ahead of the names alone
+LUCK = 0.05  # the chance of as many hits by luck from which on the probe has shown nothing
 UNPROVEN = -0.005  # such a rung is put below the best frozen strategy, which costs less
 
 
@@ -89,6 +90,12 @@ class Ground:
             return names_hold(self.probe.hits, self.probe.items, self.classes)
         return names_hold(0.0, 0, self.classes) if self.names is None else self.names
 
+    @property
+    def unrelated(self) -> bool:
+        """Whether neither the probe nor the class names were right more often than luck has it."""
+        probe = self.probe
+        return probe is not None and bool(probe.scores) and probe.p > LUCK and not self.names_help
+
 
 def expectations(ground: Ground) -> dict[str, Expected]:
     """What is expected of every frozen strategy that can run, and of the rungs that `fit` trains unasked on these items."""
@@ -114,7 +121,7 @@ def expectations(ground: Ground) -> dict[str, Expected]:
 
 def mended(name: str, ground: Ground) -> float:
     """The share of the best frozen strategy's mistakes that a rung that trains is expected to mend; 0 where nothing is expected."""
-    if ground.labels * ground.classes <= HANDFUL:
+    if ground.labels * ground.classes <= HANDFUL or ground.unrelated:
         return 0.0
     return expected_gain(name, ground.modality, ground.labels, 1.0)
 
@@ -137,7 +144,7 @@ def base_of(ground: Ground) -> tuple[float, float]:
 
 def full(probe: Probe, name: str, ground: Ground) -> float:
     """A probed score carried from the labels a fold learned from to all of them."""
-    fewer = min(1.0, probe.labels_a_class / max(1.0, ground.labels))
+    fewer = 1.0 if ground.unrelated else min(1.0, probe.labels_a_class / max(1.0, ground.labels))
     return float(1 - (1 - probe.mean(name)) * fewer**CURVE)
 
 
