@@ -41,9 +41,9 @@ class Probe:
     scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     labels_a_class: float = 0.0
     hits: float | None = None
-    p: float = 0.0
     sizes: tuple[float, float] = (0.0, 0.0)
     seconds: float = 0.0
+    p: float = 0.0
 
     def mean(self, name: str) -> float:
         """Share right of one strategy over the folds."""
