@@ -100,7 +100,9 @@ class Ground:
     def unrelated(self) -> bool:
         """Whether neither the probe nor the class names were right more often than luck has it."""
         probe = self.probe
-        return probe is not None and bool(probe.scores) and probe.p > LUCK and not self.names_help
+        if probe is None or not probe.scores or probe.p <= LUCK:
+            return False
+        return probe.hits is None or not self.names_help
 
 
 def expectations(ground: Ground) -> dict[str, Expected]:
