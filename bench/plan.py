@@ -4,7 +4,7 @@
 
 For every set, number of labels and draw the rules see the training items alone, as `graft plan` would, and say what each strategy will get right on the
 official test part; the recorded runs on the same draws say what it got. Only training items are encoded. What is known of strategies beforehand
-was rounded from these same sets, and so were a prior and a curve of the rules: ranges on other data may hold less often. `--all` adds
+was rounded from these same sets, and so were a prior, a curve and the spreads of the rules: see studies/t01_strategy_advice.py for other data. `--all` adds
 the rows with all labels (at most 5,000 items are looked at). Rows are added to bench/results/plan.json set by set.
 """
 
@@ -108,6 +108,7 @@ def judged(expected: Mapping[str, Expected], true: Mapping[str, float]) -> dict[
             np.array([expected[n].value for n in frozen]), np.array([true[n] for n in frozen])
         ),
         "held": held,
+        "width": float(np.mean([expected[name].high - expected[name].low for name in frozen])),
     }
 
 

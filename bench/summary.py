@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.advice import plan, plan_speed
 from bench.parts import ends, machine, table
 from bench.recommenders import recommend, recommend_quality
 
@@ -52,6 +53,7 @@ def main() -> None:
         ("train", train),
         ("few_labels", few_labels),
         ("plan", plan),
+        ("plan_speed", plan_speed),
         ("curve", curve),
         ("labels", labels),
         ("retrieval", retrieval),
@@ -274,50 +276,6 @@ def shift(found: Mapping[str, Any]) -> str:
         "the vectors and on counts of 1,000 words with 199 labellings each, kernel distance, class shares of ten classes. Median of "
         f"{found['rounds']} rounds with their range; the machine was shared, so the processor's seconds are the ones to compare.\n\n"
         + table(["what", "numbers a vector", "seconds", "processor seconds"], rows)
-    )
-
-
-def plan(found: Mapping[str, Any]) -> str:
-    """The tally of how well `plan` foretold."""
-    rows = []
-    for row in found["rows"]:
-        draws = [draw for draw in row["draws"] if draw["top"]]
-        if not draws:
-            continue
-        held = [ok for draw in draws for name, ok in draw["held"].items() if name not in RUNGS]
-        trained = [ok for draw in draws for name, ok in draw["held"].items() if name in RUNGS]
-        mean = {
-            key: statistics.mean(draw[key] for draw in draws) for key in ("expected", "low", "high", "measured", "best")
-        }
-        order = [draw["rank_correlation"] for draw in draws if draw["rank_correlation"] is not None]
-        rows.append(
-            [
-                f"{row['set']}, {row['shots'] or 'all'}",
-                ", ".join(sorted({draw["top"] for draw in draws})),
-                f"{mean['expected']:.3f} ({mean['low']:.3f} to {mean['high']:.3f})",
-                f"{mean['measured']:.3f}",
-                f"{sum(draw['low'] <= draw['measured'] <= draw['high'] for draw in draws)} of {len(draws)}",
-                f"{sum(held)} of {len(held)}",
-                f"{sum(trained)} of {len(trained)}" if trained else "",
-                f"{statistics.mean(order):.2f}" if order else "",
-                f"{100 * (mean['best'] - mean['measured']):.1f}",
-            ]
-        )
-    draws = [draw for row in found["rows"] for draw in row["draws"] if draw["top"]]
-    every = [ok for draw in draws for name, ok in draw["held"].items() if name not in RUNGS]
-    tops = [draw["low"] <= draw["measured"] <= draw["high"] for draw in draws]
-    orders = [draw["rank_correlation"] for draw in draws if draw["rank_correlation"] is not None]
-    columns = ["set, labels a class", "first", "expected (range)", "measured", "range of the first held"]
-    columns += ["of all frozen", "of trained", "rank correlation", "behind the best, points"]
-    return (
-        f"## What `plan` foretold\n\n`bench/plan.py`, {found['machine']['date']}, {machine(found['machine'])}. "
-        "Before anything is trained the rules of `graft plan` say what each strategy will get right on the official test part, from the training draw "
-        "alone; measured are the recorded accuracies of the same draws above. A range is meant to hold nine times of ten. What is known of strategies "
-        "beforehand, and the prior and the curve of the rules, come from these same sets, which flatters.\n\n"
-        + table(columns, rows)
-        + f"\nAll: ranges of the first held in {sum(tops)} of {len(tops)} draws, of all frozen strategies in {sum(every)} of {len(every)} "
-        f"({100 * sum(every) / len(every):.0f} %); mean rank correlation {statistics.mean(orders):.2f}; the first is "
-        f"{100 * statistics.mean(draw['best'] - draw['measured'] for draw in draws):.1f} points behind the best of the frozen ones by test score.\n"
     )
 
 

@@ -75,3 +75,24 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
     assert unknown("strategy", "liner-probe", ["linear-probe", "prototypes"]) == (
         "strategy 'liner-probe' is not known. Did you mean 'linear-probe'? Allowed: linear-probe, prototypes."
     )
+
+
+def test_free_memory_is_the_least_of_what_is_told(tmp_path: Path) -> None:
+    assert settings.free_memory(tmp_path) is None
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    assert settings.free_memory(tmp_path) == 4000 * 1024
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    (group / "memory.current").write_text("1000000\n")
+    (group / "memory.stat").write_text("anon 5\ninactive_file 300000\n")
+    (group / "memory.max").write_text("max\n")
+    assert settings.free_memory(tmp_path) == 4000 * 1024
+    (group / "memory.max").write_text("2000000\n")
+    assert settings.free_memory(tmp_path) == 1_300_000
+    (group / "memory").mkdir()
+    for name, value in (("limit_in_bytes", 900), ("usage_in_bytes", 400)):
+        (group / f"memory/memory.{name}").write_text(str(value))
+    (group / "memory/memory.stat").write_text("cache 7\n")
+    assert settings.free_memory(tmp_path) == 500
+    assert (settings.free_memory() or 0) > 0

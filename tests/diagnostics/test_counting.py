@@ -103,7 +103,7 @@ def test_the_largest_batch_fits_and_one_more_does_not(counted: ModelCount) -> No
 
 
 def test_a_batch_that_does_not_fit_is_not_run(tiny: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graft.trainers.memory.available", lambda: 1000.0)
+    monkeypatch.setattr("graft.settings.free_memory", lambda: 1000.0)
     found = count(tiny, batch=64, tokens=8, memory_bytes=None)
     assert found.measured is None and found.notes
     assert [bill.largest for bill in found.bills] == [0, 0, 0]

@@ -8,7 +8,7 @@ import pytest
 from graft.metrics.rank import spearman
 from graft.planning.expectation import Expected
 from graft.planning.foretold import check, foretell, ground_of
-from graft.planning.probe import MOST_ITEMS, probe
+from graft.planning.probe import MOST_ITEMS, by_luck, probe
 from graft.results import Interval, StrategyResult
 from graft.strategies.frozen import Task
 
@@ -26,6 +26,14 @@ def test_it_sees_what_is_easy_and_what_is_chance() -> None:
     assert easy.mean("kernel-probe") > 0.95 and easy.hits is not None and easy.hits > 0.9
     assert noise.mean("kernel-probe") < 0.55
     assert easy.labels_a_class == 32 and len(easy.scores["prototypes"]) == 5
+
+
+def test_luck_is_what_shuffled_labels_would_give() -> None:
+    easy, noise = (probe(*blobs(40, apart=apart), np.arange(120)) for apart in (6.0, 0.0))
+    assert easy.p == 1 / 200 and noise.p > 0.05
+    answers = np.array([[0, 1, 1, 0], [0, 1, 1, 1]])
+    assert by_luck([(answers, np.array([0, 1, 1, 1]))], np.random.default_rng(0)) == pytest.approx(0.25, abs=0.07)
+    assert by_luck([(answers, np.array([1, 0, 0, 0]))], np.random.default_rng(0)) == 1.0
 
 
 def test_same_seed_same_figures_and_no_more_items_than_it_needs() -> None:

@@ -76,6 +76,21 @@ def test_nothing_to_tell_apart_and_nothing_labelled() -> None:
     assert "a guess until" in verdict(none, advise(none))
 
 
+def test_labels_that_luck_explains_are_told_from_too_few() -> None:
+    for items, words in ((100, "look unrelated to the items"), (20, "Too few labels to tell")):
+        here = situation(ground(replace(probed(0.35, items=items), p=0.5), classes=3))
+        rows = advise(here)
+        assert words in verdict(here, rows)
+        assert changes(here, rows)[0].startswith("A look at a dozen")
+        assert next(row for row in rows if row.name == "last-blocks").reason.startswith("What the labels")
+
+
+def test_a_class_for_nearly_every_item_looks_like_ids() -> None:
+    here = situation(ground(classes=90, labels=1))
+    here = replace(here, load=replace(here.load, items=100, classes=90))
+    assert any("look like ids" in text for text in changes(here, advise(here)))
+
+
 def test_the_verdict_names_the_first_and_its_range() -> None:
     here = situation(ground(probed(0.7, items=400, hits=0.3)))
     rows = advise(here)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 
 from graft.errors import MissingError, UsageError
 from graft.trainers import memory
-from graft.trainers.memory import available, fit_pieces, is_out_of_memory, kept_bytes, machine
+from graft.trainers.memory import fit_pieces, is_out_of_memory, kept_bytes, machine
 from graft.trainers.recipe import Recipe
 
 MB = 2**20
@@ -82,32 +80,11 @@ def test_the_prediction_is_not_far_from_what_a_step_takes(family: str) -> None:
     assert 0.8 * most < predicted < 2.5 * most
 
 
-def test_available_memory_is_the_least_of_what_is_told(tmp_path: Path) -> None:
-    assert available(tmp_path) is None
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
-    assert available(tmp_path) == 4000 * 1024
-    group = tmp_path / "sys/fs/cgroup"
-    group.mkdir(parents=True)
-    (group / "memory.current").write_text("1000000\n")
-    (group / "memory.stat").write_text("anon 5\ninactive_file 300000\n")
-    (group / "memory.max").write_text("max\n")
-    assert available(tmp_path) == 4000 * 1024
-    (group / "memory.max").write_text("2000000\n")
-    assert available(tmp_path) == 1_300_000
-    (group / "memory").mkdir()
-    for name, value in (("limit_in_bytes", 900), ("usage_in_bytes", 400)):
-        (group / f"memory/memory.{name}").write_text(str(value))
-    (group / "memory/memory.stat").write_text("cache 7\n")
-    assert available(tmp_path) == 500
-    assert (available() or 0) > 0
-
-
 def test_little_memory_cuts_batches_into_pieces_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe(epochs=2, batch=20, warmup=0.0)
     whole, _ = trained(Net(plain=True), recipe)
     copies = 4 * sum(p.nbytes for p in Net(plain=True).parameters())
-    monkeypatch.setattr(memory, "available", lambda: 2.0 * copies + 1500)
+    monkeypatch.setattr("graft.settings.free_memory", lambda: 2.0 * copies + 1500)
     net, run = trained(Net(plain=True), recipe)
     assert run.batch < 20 and run.accumulate == -(-20 // run.batch) and run.steps == 4
     (note,) = run.notes

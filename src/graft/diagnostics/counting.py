@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graft import settings
 from graft.encoders.base import Batch, Encoder
 from graft.errors import UsageError
 
@@ -96,7 +97,7 @@ def count(encoder: Encoder, *, batch: int, tokens: int, memory_bytes: float | No
     kept = [_kept(body, _batch_of(one, n)) for n in (1, 2)]
     item = kept[1] - kept[0]
     predicted = kept[0] + (batch - 1) * item
-    free = memory.available()
+    free = settings.free_memory()
     measured = None
     if batch <= 2:
         measured = kept[batch - 1]

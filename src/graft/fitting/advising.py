@@ -29,6 +29,7 @@ from graft.planning.encoders import Entry, rank
 from graft.planning.expectation import Ground
 from graft.planning.foretold import ground_of
 from graft.planning.rules import Situation, advise, changes, verdict
+from graft.reports.formats import plural
 from graft.store.cache import VectorCache
 from graft.strategies.trained import TRAINED
 
@@ -266,6 +267,7 @@ def _from_counts(dataset: Dataset, known: Partition, reference: str, wish: Wish)
         least=labelled,
         most=labelled,
         names=dataset.classes,
+        columns=dataset.columns,
     )
     result = _result(situation, facts, dataset.name, info.reference, (), "")
     why = (
@@ -273,7 +275,7 @@ def _from_counts(dataset: Dataset, known: Partition, reference: str, wish: Wish)
         if not classes
         else f"All labels are of one class, {dataset.classes[int(dataset.labels[known.train[0]])]!r}"
     )
-    basis = f"{why}, so that this rests on counts and on what the encoder makes of {len(done.index)} items."
+    basis = f"{why}, so that this rests on counts and on what the encoder makes of {plural(len(done.index), 'item')}."
     return replace(
         result, basis=basis, faults=(*dataset.faults, *done.faults), seconds={"encode": done.seconds, "plan": 0.0}
     )
@@ -298,6 +300,7 @@ def _facts(dataset: Dataset, known: Partition, parted: Parted) -> DataFacts:
         copies=parted.grouping.exact + parted.grouping.near,
         looked_at=len(parted.dataset),
         names=parted.dataset.classes,
+        columns=dataset.columns,
     )
 
 

@@ -33,7 +33,12 @@ PASSING = frozenset(
         "environment",
     }
 )
-CAUSES = {"data": "the data", "encoder": "the encoder", "encoders": "the encoder"}
+CAUSES = {
+    "data": "state of the data",
+    "encoder": "state of the encoder",
+    "encoders": "state of the encoder",
+    "seed": "seed",
+}
 HEADLINES = ("test", "metrics")
 
 
@@ -49,7 +54,7 @@ class Difference:
 @dataclass(frozen=True)
 class Reproduction:
     """How a result came out again. `verdict`: "same", every value and every tensor to the bit; "alike", the same choice, and every headline
-    within its recorded interval; or "different". `causes` are differences of versions, machine, data or encoder."""
+    within its recorded interval; or "different". `causes` are differences of versions, machine, seed, data or encoder."""
 
     name: str
     verdict: str
@@ -159,7 +164,7 @@ def _cause(difference: Difference) -> str:
     first, _, rest = difference.what.partition(".")
     if first == "environment":
         return {"processor": "processor", "threads": "number of threads"}.get(rest, f"version of {rest}")
-    return "state of " + CAUSES[first]
+    return CAUSES[first]
 
 
 def _headlines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, float, float, float]]:

@@ -15,7 +15,7 @@ class DataFacts:
     """The data as found, or as described: counts are of items that `fit` would learn from, but for `items`, which is all of them.
 
     `least` and `most` are the labels of the smallest and the largest class, `labels_a_class` the median; `copies` counts exact and near
-    duplicates among those looked at, `held_out` the items of the test part.
+    duplicates among those looked at, `held_out` the items of the test part, `columns` of a table by their role.
     """
 
     modality: str
@@ -30,6 +30,7 @@ class DataFacts:
     copies: int = 0
     looked_at: int = 0
     names: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

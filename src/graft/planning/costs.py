@@ -83,9 +83,7 @@ class Cost:
 
 def machine() -> Machine:
     """This one."""
-    from graft.trainers.memory import available
-
-    free = available()
+    free = settings.free_memory()
     return Machine(
         settings.processor(), settings.threads(), None if free is None else free / 2**20, find_device(settings.device())
     )

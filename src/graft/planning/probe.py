@@ -6,7 +6,7 @@ Legend: N items, D dims, C classes, F folds.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +24,7 @@ LEARNED = (
     "kernel-probe",
 )  # the cheapest that learns, and the one nearest to the linear probe it stands for
 NAMES = "zero-shot"
+SHUFFLES = 199  # of the labels, for the chance of as many hits by luck
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Probe:
     """What the look gave: shares right by fold (F,) of each strategy tried, and the mean number of labels a class they had learned from.
 
     `items` counts copies once. `scores` is empty where no folds can be drawn. `hits` is the share of the items that the class names alone get
-    right, None without names. `sizes` are the mean items of a fold's two parts, `seconds` those of the processor for one fold of the kernel probe.
+    right, None without names. `p` is the chance of as many hits by folds if labels had nothing to do with the vectors. `sizes` are the mean items of
+    a fold's two parts, `seconds` those of the processor for one fold of the kernel probe.
     """
 
     items: int
@@ -41,6 +43,7 @@ class Probe:
     hits: float | None = None
     sizes: tuple[float, float] = (0.0, 0.0)
     seconds: float = 0.0
+    p: float = 0.0
 
     def mean(self, name: str) -> float:
         """Share right of one strategy over the folds."""
@@ -64,14 +67,17 @@ def probe(x_ND: NDArray[np.float32], y_N: IntArray, task: Task, groups_N: IntArr
         if not parts:
             return Probe(len(np.unique(groups_N)), task.n_classes, hits=hits)
         scores: dict[str, list[float]] = {name: [] for name in LEARNED}
-        spent = 0.0
+        spent, told = 0.0, []
         for train, held in parts:
+            answers = []
             for name in LEARNED:
                 started = time.thread_time()
                 setting = STRATEGIES[name].settings(np.bincount(y_N, minlength=task.n_classes))[0]
                 (head,) = STRATEGIES[name].fit_path(x_ND[train], y_N[train], task, [setting])
-                scores[name].append(float((head.logits(x_ND[held]).argmax(axis=1) == y_N[held]).mean()))
+                answers.append(head.logits(x_ND[held]).argmax(axis=1))
+                scores[name].append(float((answers[-1] == y_N[held]).mean()))
                 spent += (time.thread_time() - started) if name == "kernel-probe" else 0.0
+            told.append((np.stack(answers), y_N[held]))
     learned = [np.bincount(y_N[train]) for train, _ in parts]
     return Probe(
         items=len(np.unique(groups_N)),
@@ -79,9 +85,19 @@ def probe(x_ND: NDArray[np.float32], y_N: IntArray, task: Task, groups_N: IntArr
         scores={name: np.asarray(values) for name, values in scores.items()},
         labels_a_class=float(np.mean([np.median(counts[counts > 0]) for counts in learned])),
         hits=hits,
+        p=by_luck(told, np.random.default_rng(seed)),
         sizes=(float(np.mean([len(t) for t, _ in parts])), float(np.mean([len(h) for _, h in parts]))),
         seconds=spent / len(parts),
     )
+
+
+def by_luck(told: Sequence[tuple[IntArray, IntArray]], rng: np.random.Generator) -> float:
+    """The chance of as many hits if labels had nothing to do with the answers: labels (N,) shuffled beside the answers (S, N) of S strategies."""
+    right = sum(int((answers_SN == y_N).sum()) for answers_SN, y_N in told)
+    lucky = 0
+    for _ in range(SHUFFLES):
+        lucky += sum(int((answers_SN == rng.permutation(y_N)).sum()) for answers_SN, y_N in told) >= right
+    return (1 + lucky) / (1 + SHUFFLES)
 
 
 def _folds(y_N: NDArray[np.int64], groups_N: IntArray, seed: int) -> list[tuple[IntArray, IntArray]]:

@@ -13,7 +13,7 @@ from graft.planning.advice import Advised
 from graft.planning.costs import UNASKED, Cost, Load, Machine, cost, larger
 from graft.planning.domain import Distance
 from graft.planning.expectation import Expected, Ground, expectations, full, mended
-from graft.planning.probe import NAMES
+from graft.planning.probe import NAMES, Probe
 from graft.reports.formats import about, percent, plural
 from graft.results import Interval
 from graft.strategies.expected import ALIKE, advantage, expected_gain
@@ -25,6 +25,8 @@ NOTICED = 0.02  # a rise in what is expected right that is worth telling
 UNEVEN = 5.0  # the largest class over the smallest
 MANY_COPIES = 0.05
 MEASURABLE = "A second label of every class, of items that are no copies of each other"
+TELLING = 50  # items from which a probe that is right by luck alone says something of the labels
+NAMED_APART = 20  # classes from which labels may be ids
 MEMORY = 0.8  # of what is free
 
 
@@ -172,6 +174,8 @@ def _trained_reason(name: str, ground: Ground) -> str:
     if share_mended > 0:
         share = f"Expected to mend {percent(share_mended, 0)} of the best frozen strategy's mistakes"
         return f"{share} at about {_labels(ground.labels)} ({KINDS[ground.modality]} of public sets)."
+    if ground.unrelated:
+        return "What the labels have to do with the items it could not learn either, as far as the probe can tell."
     known = any(expected_gain(name, ground.modality, k, 1.0) > 0 for k in (5, 20, 50))
     why = (
         "With so few or so many labels no gain is expected of it"
@@ -195,6 +199,13 @@ def _changes(situation: Situation, rows: Sequence[Advised]) -> Iterator[str]:
     if ground.labels < 1:
         yield "Labels: five of each class are enough to measure what is only guessed here."
         return
+    if ground.unrelated:
+        yield "A look at a dozen labelled items: if their labels are right, this encoder does not see what tells them apart; rank others with --encoders."
+    if situation.load.classes >= NAMED_APART and 2 * situation.load.classes > situation.load.items:
+        yield (
+            f"Another column: {situation.load.classes:,} classes for {situation.load.items:,} labelled items look like ids or free text; "
+            "--label names the one that says what to tell apart."
+        )
     yield from _more_labels(situation, top)
     yield from _more_time(situation, rows, top)
     if ground.worded and not ground.names_help and ground.labels < 50:
@@ -253,9 +264,12 @@ def verdict(situation: Situation, rows: Sequence[Advised]) -> str:
     if top is None or top.accuracy is None:
         return "Nothing can be learned yet: no strategy can run on what is there."
     low, high = top.accuracy.low or 0.0, top.accuracy.high or 0.0
-    right = f"expected to get about {percent(top.accuracy.value, 0)} of new items right ({percent(low, 0)} to {percent(high, 0)} in nine cases of ten)"
+    share = percent(top.accuracy.value, 0)
+    right = f"expected to get {'' if share[0] in '<>' else 'about '}{share} of new items right ({percent(low, 0)} to {percent(high, 0)} in nine cases of ten)"
     if ground.labels < 1:
         return f"Only {top.name} can run without labels: {right}, a guess until some items are labelled."
+    if ground.unrelated and ground.probe is not None:
+        return _by_luck(ground.probe, f"{top.name}, the first below, is {right}.")
     bar = top.accuracy.value - 2 * ALIKE["accuracy"]
     hopes = [row for row in rows[1:] if row.status == "advised" and (not row.trains or mended(row.name, ground) > 0)]
     near = [row.name for row in hopes if row.accuracy and row.accuracy.value > bar]
@@ -266,6 +280,17 @@ def verdict(situation: Situation, rows: Sequence[Advised]) -> str:
         else " This rests on counts and on public sets, not on a measurement of these items, so the range is wide."
     )
     return f"Take {top.name}: {right}.{beside}{basis}"
+
+
+def _by_luck(probe: Probe, first: str) -> str:
+    """What is said where the probe was right no more often than luck has it."""
+    looked = plural(probe.items, "item")
+    if probe.items < TELLING:
+        return f"Too few labels to tell whether they have anything to do with the items: of {looked} the probe got no more right than luck would. {first}"
+    return (
+        f"The labels look unrelated to the items: of {looked} the probe got no more right than with labels shuffled. "
+        f"Look into that before training anything; {first}"
+    )
 
 
 def _labels(labels: float) -> str:

@@ -12,7 +12,7 @@ from graft.reports import formats
 from graft.reports.charts import reliabilities, time_parts
 from graft.reports.confusion import confusion_view
 from graft.reports.curve import curve_view, told, told_first
-from graft.reports.ladder import ladder
+from graft.reports.ladder import foretold, ladder
 from graft.reports.training import trained
 from graft.reports.vector_map import vector_map
 from graft.reports.verdict import class_cases, doubts, verdict, worst_first
@@ -47,6 +47,7 @@ def fit_report(result: FitResult, evidence: Evidence) -> str:
             curve=result.labels,
             picture=curve_view(result.labels) if result.labels else None,
             told=told,
+            foretold=foretold,
         )
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold bytes that are no letters

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from graft.reports.charts import Axis, Name, Spot, linear_axis, place, time_axis
-from graft.reports.formats import MEASURES, NARROW, Measure, known, known_interval
-from graft.results import FitResult, Interval, StrategyResult
+from graft.reports.formats import MEASURES, NARROW, Measure, known, known_interval, percent
+from graft.results import FitResult, Interval, PlanCheck, StrategyResult
 
 # Sizes in pixels at which names are laid out, a desk's and a phone's; in between the plot only gets roomier.
 DESK, PHONE, HEIGHT = 700, 262, 300
@@ -129,3 +129,19 @@ def _best_so_far(marks: Sequence[Mark], measure: Measure) -> tuple[tuple[float, 
             lines += [(last.x, last.y, mark.x, last.y), (mark.x, last.y, mark.x, mark.y)]
         last = mark
     return tuple(lines)
+
+
+def foretold(found: PlanCheck) -> str:
+    """How well the rules of `graft plan` foretold the fit, in a few sentences."""
+    low, high = (percent(end or 0.0, 0) for end in (found.expected.low, found.expected.high))
+    where = "on the test items" if found.measured_on == "test" else "on the folds"
+    held = "within the range" if found.held else "outside of the range"
+    order = (
+        ""
+        if found.rank_correlation is None
+        else f" The order of {found.strategies} strategies was foretold with a rank correlation of {found.rank_correlation:.2f} (1: exactly, 0: not at all)."
+    )
+    return (
+        f"Before anything was measured the rules of graft plan put {found.top} first and expected it to get {low} to {high} right; "
+        f"{where} it got {percent(found.measured.value)}, {held}.{order}"
+    )

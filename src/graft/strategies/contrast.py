@@ -10,15 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from graft.tensors.orders import balanced_order
-from graft.trainers.batches import Prepared, derived_seed
 from graft.trainers.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from graft.trainers.batches import Prepared
 
 # Measured with MiniLM on parts of SST-2, AG News and Banking77 that were not tested on (docs/LOG.md). With few classes the cosine loss over all
 # pairs of a batch did best, with 77 the supervised contrastive loss, which was through after two rounds. The upper three of six layers
@@ -71,6 +74,8 @@ class ContrastFeed:
 
     def epoch(self, epoch: int, batch: int) -> Iterator[dict[str, Tensor]]:
         """The batches of an epoch."""
+        from graft.trainers.batches import derived_seed
+
         labels = self.targets.numpy()
         size = min(batch, max(2, len(labels)))
         for positions in balanced_order(labels, size, self.steps, derived_seed(self.seed, epoch)):
@@ -83,6 +88,8 @@ class ContrastFeed:
 
     def _batch(self, chosen: NDArray[np.int64]) -> dict[str, Tensor]:
         """Items, and after them the names of the classes."""
+        import torch
+
         targets = self.targets[torch.from_numpy(chosen)]
         if self.named is None:
             return {**self.items.batch(chosen), "targets": targets}

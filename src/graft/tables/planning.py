@@ -10,10 +10,10 @@ from rich.text import Text
 
 from graft.planning.advice import Advised, DataFacts, EncoderAdvice, PlanResult
 from graft.reports.formats import about, percent, plural
-from graft.results import Interval, PlanCheck
+from graft.results import Interval
 from graft.tables.parts import faults, heading, line, plain_table
 
-KINDS = {"text": "texts", "image": "pictures"}
+KINDS = {"text": "text", "image": "picture"}
 STATUS = {"advised": "", "costly": "too dear", "impossible": "cannot run"}
 
 
@@ -21,7 +21,8 @@ def plan_table(result: PlanResult) -> RenderableType:
     """All of a plan."""
     parts: list[RenderableType] = [heading(f"A plan for {result.name}"), Text(result.verdict, style="bold"), Text("")]
     parts += [Text(line(text, 1000)) for text in _situation(result)]
-    parts += [Text(""), _strategies(result.strategies)]
+    able = [row for row in result.strategies if row.status != "impossible"]
+    parts += [Text(""), *([_strategies(able)] if able else [])]
     unable = [row for row in result.strategies if row.status == "impossible"]
     for reason in dict.fromkeys(row.reason for row in unable):
         names = ", ".join(row.name for row in unable if row.reason == reason)
@@ -55,6 +56,10 @@ def _situation(result: PlanResult) -> list[str]:
     limit = "" if result.budget is None else f" A strategy may take {about(result.budget)}."
     lines = [
         f"Data: {_data(result.data)}",
+        *(
+            [f"Read as: {', '.join(f'{role} {name}' for role, name in result.data.columns.items())}."]
+            * bool(result.data.columns)
+        ),
         f"Distance: {result.distance.words}",
         f"Machine: {plural(here.threads, 'thread')} of {here.processor}{memory}, {device}.{limit}",
         f"Rests on: {result.basis}",
@@ -64,13 +69,15 @@ def _situation(result: PlanResult) -> list[str]:
 
 def _data(data: DataFacts) -> str:
     """Counts in words."""
-    kind = KINDS.get(data.modality, "items")
+    kind = KINDS.get(data.modality, "item")
     if not data.classes:
-        return f"{data.items:,} {kind} without labels."
-    even = f"{round(data.labels_a_class):,} labels a class"
+        return f"{plural(data.items, kind)} without {'a label' if data.items == 1 else 'labels'}."
+    even = f"{plural(round(data.labels_a_class), 'label')} a class"
     if data.least != data.most:
         even = f"{data.least:,} to {data.most:,} labels a class (half the classes have {round(data.labels_a_class):,} or more)"
-    told = [f"{data.labelled:,} labelled {kind} to learn from in {plural(data.classes, 'class', 'classes')}, {even}"]
+    told = [
+        f"{plural(data.labelled, f'labelled {kind}')} to learn from in {plural(data.classes, 'class', 'classes')}, {even}"
+    ]
     if data.held_out:
         told.append(f"{data.held_out:,} are left for the test")
     if data.unlabelled:
@@ -83,7 +90,7 @@ def _data(data: DataFacts) -> str:
 
 def _strategies(rows: Sequence[Advised]) -> Table:
     table = plain_table("", "strategy", "expected right", "in 9 of 10", "time", "memory", "why")
-    for place, row in enumerate((r for r in rows if r.status != "impossible"), 1):
+    for place, row in enumerate(rows, 1):
         table.add_row(
             str(place) if row.status == "advised" else "",
             row.name,
@@ -134,17 +141,3 @@ def _ends(found: Interval | None) -> str:
     if found is None or found.low is None or found.high is None:
         return ""
     return f"{100 * found.low:.0f} to {100 * found.high:.0f} %"
-
-
-def foretold(found: PlanCheck) -> Text:
-    """How well the rules of `plan` foretold a fit, in a sentence."""
-    where = "on the test items" if found.measured_on == "test" else "on the folds"
-    held = "as expected" if found.held else "outside of what was expected"
-    order = (
-        ""
-        if found.rank_correlation is None
-        else f" Order of {found.strategies} strategies: rank correlation {found.rank_correlation:.2f}."
-    )
-    return Text(
-        f"The rules of graft plan put {found.top} first with {_ends(found.expected)}; {where} it got {percent(found.measured.value)}, {held}.{order}"
-    )

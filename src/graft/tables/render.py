@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graft.reports.formats import known
+from graft.reports.ladder import foretold
 from graft.results import DataSummary, EncoderSummary, FitResult, StrategyResult
 from graft.tables import (
     labelling,
@@ -69,7 +70,7 @@ def _fit(result: FitResult) -> RenderableType:
         parts += [Text(""), Text(labels.forecast(result.labels))]
     parts += [Text(""), *_data(result.data)]
     if result.plan is not None:
-        parts.append(planning.foretold(result.plan))
+        parts.append(Text(foretold(result.plan)))
     if result.shift:
         told = f"told apart in {100 * result.shift.auc.value:.0f} % of pairs, where chance is 50"
         parts.append(

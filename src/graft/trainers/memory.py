@@ -196,24 +196,6 @@ def kept_bytes(forward: Callable[[], Tensor], known: set[int]) -> int:
     return sum(found.values())
 
 
-def available(root: Path = Path("/")) -> float | None:
-    """Bytes of memory this process may still take: what the system has, within what its control group allows; None where neither is told."""
-    free = []
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = (root / "proc/meminfo").read_text().splitlines()
-        free.append(1024.0 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        group = root / "sys/fs/cgroup"
-        with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
-            cached = (group / limit).with_name("memory.stat").read_text().split()
-            reclaimable = int(cached[cached.index("inactive_file") + 1]) if "inactive_file" in cached else 0
-            free.append(float(int((group / limit).read_text()) - int((group / used).read_text()) + reclaimable))
-    return min(free) if free else None
-
-
 def forget_peak(device: torch.device) -> None:
     """Let `peak` count from now on, where the system can."""
     if device.type == "cuda":

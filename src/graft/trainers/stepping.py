@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from graft import settings
 from graft.trainers import memory
 from graft.trainers.batches import Batch, Feed, placed, size_of, some
 from graft.trainers.memory import Machine
@@ -176,7 +177,7 @@ class Stepper:
             self.piece,
             item=item * memory.MARGIN,
             fixed=copies * weighs,
-            free=memory.available(),
+            free=settings.free_memory(),
         )
         self.piece = fit.piece
         self.notes += [fit.note] if fit.note else []
