@@ -96,6 +96,11 @@ class Estimator:
         """What it reads: "text" or "image"."""
         return self.manifest.encoder.modality
 
+    @property
+    def coverage(self) -> float | None:
+        """The share of items whose truth the intervals of answers are meant to hold; None where there are none."""
+        return None if self._reach.value is None else self._reach.coverage
+
     def predict(self, items: Sequence[Item]) -> Estimates:
         """Answer items: texts for a text model, paths of picture files for an image model.
 
@@ -121,7 +126,7 @@ class Estimator:
             tuple(self._estimates(answers_NK, kept, top)),
             self.task,
             names=self.manifest.classes,
-            coverage=self.manifest.answers["coverage"] if self.manifest.answers["reach"] is not None else None,
+            coverage=self.coverage,
             faults=encoded.faults,
             model=str(self.folder),
             seconds=encoded.seconds,
