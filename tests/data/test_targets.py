@@ -51,6 +51,8 @@ OVERSPREAD = RNG.poisson(RNG.gamma(2, 10, size=300))
         ([*SCALE, "n/a"], "number"),
         (OVERSPREAD, "count"),
         (OVERSPREAD - 3, "number"),
+        (RNG.integers(120_000, 990_000, 60), "number"),  # prices, nearly all different
+        ([1.5, 2.25, 3, 4.75, 5, 6.5, 7, 8.25, 9, 10.5], "number"),  # few items, each with its own
         (["red|round", "red", "round", "red|flat"] * 10, "multilabel"),
         (["red; round", "round", "flat;red", "flat"] * 10, "multilabel"),
     ],
@@ -59,8 +61,88 @@ def test_the_task_is_guessed(labels: Sequence[object], task: str) -> None:
     assert guessed(labels) == task
 
 
+def test_small_whole_numbers_are_told_both_ways(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = taken(tmp_path, [1, 2, 3, 4, 5] * 8)
+    assert dataset.target is None
+    assert dataset.columns["task"] == "classes (guessed: 5 different whole numbers)"
+    assert "--label label:ordinal or --label label:number" in caplog.text
+
+
+def test_whole_numbers_that_may_be_either_are_asked_about() -> None:
+    with pytest.raises(UsageError, match="label:number, label:count or label:classes"):
+        guess(Items("text", labels=[str(v) for v in [*range(100, 500, 10)] * 2], columns={"label": "label"}))
+
+
+def rows_of(tmp_path: Path, **columns: Sequence[object]) -> Path:
+    path = tmp_path / "rows.csv"
+    cells = zip(*columns.values(), strict=True)
+    path.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in cells)]), encoding="utf-8")
+    return path
+
+
+TEXTS = [f"words about thing {i}" for i in range(60)]
+PRICES = RNG.normal(100, 20, 60).round(2).tolist()
+
+
+@pytest.mark.parametrize(
+    ("columns", "label", "task"),
+    [
+        ({"price": PRICES}, "price", "number"),
+        ({"sugar": RNG.integers(1000, 90_000, 60)}, "sugar", "number"),
+        ({"id": range(7, 67), "minutes": PRICES, "year": RNG.integers(1950, 2020, 60)}, "minutes", "number"),
+        ({"movieId": RNG.permutation(900)[:60], "weight": PRICES}, "weight", "number"),
+        ({"price": PRICES, "colour": ["red", "blue"] * 30}, "colour", None),
+        ({"price": PRICES, "stars": [1, 2, 3, 4, 5] * 12}, "stars", "classes"),  # a customary name
+        ({"productId": RNG.permutation(900)[:60]}, None, None),
+        ({"row": range(60)}, None, None),
+    ],
+)
+def test_the_one_column_of_numbers_is_the_label(
+    tmp_path: Path, columns: dict[str, Sequence[object]], label: str | None, task: str | None
+) -> None:
+    dataset = read(rows_of(tmp_path, text=TEXTS, **columns), asked=Asked())
+    assert dataset.columns.get("label") == label
+    assert dataset.columns.get("task", "").partition(" ")[0] == (task or "")
+    plain = read(rows_of(tmp_path, text=TEXTS, **columns))
+    assert plain.columns.get("label") == (
+        label if task != "number" else None
+    )  # where classes are wanted numbers are none
+
+
+@pytest.mark.parametrize("other", [PRICES[::-1], [1, 2, 3, 4] * 15])
+def test_two_columns_of_numbers_are_refused_with_the_choices(tmp_path: Path, other: Sequence[object]) -> None:
+    table = rows_of(tmp_path, text=TEXTS, price=PRICES, size=other)
+    with pytest.raises(UsageError, match=r"price, size may be the label.*--label price, or --label none"):
+        read(table, asked=Asked())
+    assert read(table, label="size", asked=Asked("number")).target is not None
+
+
+def test_a_task_without_a_column_looks_among_numbers(tmp_path: Path) -> None:
+    table = rows_of(tmp_path, text=TEXTS, colour=["red", "blue"] * 30, price=PRICES)
+    assert read(table, asked=Asked("number")).columns["label"] == "price"
+
+
+def test_labels_are_named_away(tmp_path: Path) -> None:
+    table = rows_of(tmp_path, text=TEXTS, colour=["red", "blue"] * 30)
+    dataset = read(table, label="none")
+    assert (dataset.labels == -1).all()
+    assert "label" not in dataset.columns
+    assert not dataset.faults
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    (tmp_path / "photos" / "a" / "note.txt").write_text("words")
+    assert (read(tmp_path / "photos", label="none").labels == -1).all()
+    assert len(read(rows_of(tmp_path, text=TEXTS, none=["red", "blue"] * 30), label="none").classes) == 2  # a column
+
+
+def test_other_verbs_say_who_answers_numbers(tmp_path: Path) -> None:
+    table = rows_of(tmp_path, text=TEXTS, price=PRICES)
+    with pytest.raises(UsageError, match=r"graft fit answers numbers; here labels are classes\. Give --label price"):
+        read(table, label="price:number")
+    assert len(read(rows_of(tmp_path, text=TEXTS, colour=["red", "blue"] * 30), label="colour:classes").classes) == 2
+
+
 def test_a_guess_leaves_classes_as_they_were(tmp_path: Path) -> None:
-    labels = [1, 2, 3, None, ["a", "b"]] * 8
+    labels = ["1", "2", "3", "c", None, ["a", "b"]] * 8
     before, after = read(column(tmp_path, labels), label="label"), taken(tmp_path, labels)
     assert after.target is None
     assert (after.labels == before.labels).all()

@@ -11,6 +11,7 @@ from graft.heads import conformal, multilabel, ordinal, poisson, ridge
 from graft.heads.base import TargetHead
 from graft.heads.constant import ConstantHead
 from graft.heads.neighbours import mean_path
+from graft.metrics.targets import interval_scores
 
 # A small table. The reference values below are those of statsmodels 0.15.0 (numpy 2.4), made once:
 #   sm.GLM(COUNTS, sm.add_constant(X), family=sm.families.Poisson()).fit(tol=1e-12).params
@@ -139,6 +140,21 @@ def test_the_reach_is_an_order_statistic() -> None:
     assert conformal.reach(scores, 0.9) == 9
     assert conformal.reach(scores, 0.5) == 5
     assert conformal.reach(scores, 0.95) is None
+
+
+def test_a_spread_by_hand() -> None:
+    """Scores 1 at the level 0 and 4 at the level 10: twice as wide at one end as halfway, half as wide at the other, and not beyond either."""
+    spread = conformal.fit_spread(np.array([0.0, 10, 0, 10]), np.array([1.0, 4, 1, 4]))
+    assert spread.slope == pytest.approx(np.log(4), abs=1e-5)
+    assert spread(np.array([-5.0, 0, 5, 10, 99])) == pytest.approx([0.5, 0.5, 1, 2, 2], rel=1e-5)
+    assert (
+        conformal.fit_spread(np.full(9, 3.0), np.arange(9.0))(np.array([3.0])) == 1
+    )  # all answers alike: as wide everywhere
+
+
+def test_the_interval_score_by_hand() -> None:
+    found = interval_scores(np.array([1.0, 5, -1]), np.zeros(3), np.full(3, 4.0), 0.8)
+    assert found.tolist() == pytest.approx([4, 4 + 10, 4 + 10])
 
 
 @pytest.mark.parametrize("task", ["number", "count", "level"])

@@ -147,6 +147,34 @@ def test_people_and_programs_see_it(fitted: Fitted, table: Path, name: str, caps
     assert "Answers" in (out / "model" / "README.md").read_text()
 
 
+def test_it_is_served(fitted: Fitted, table: Path) -> None:
+    """All four by one server: facts, answers of the same numbers as `graft.load` gives, and a refusal of texts for pictures."""
+    import httpx
+    from tests.server.conftest import running
+
+    from graft.server.releases import open_releases
+
+    folders = [fitted(name)[1] for name in KINDS]
+    picture = (table.parent / "3.png").read_bytes()
+    with running({}, open_releases(folders).models) as (url, _), httpx.Client(base_url=url, timeout=30) as client:
+        facts = {model["name"]: model for model in client.get("/v1/models").json()["models"]}
+        assert {name: fact["task"] for name, fact in facts.items()} == KINDS
+        assert facts["grade"]["classes"] == ["dark", "dim", "bright"]
+        assert [facts[name]["coverage"] for name in KINDS] == [0.9, 0.9, 0.9, None]
+        for name, out in zip(KINDS, folders, strict=True):
+            path, sent = f"/v1/models/{name}/predict/upload", {"picture": ("3.png", picture)}
+            (found,) = client.post(path, files=sent, data={"top": "1"}).json()["predictions"]
+            (wanted,) = graft.load(out).predict([table.parent / "3.png"])
+            assert found["labels"] == list(wanted.labels)
+            for field in ("value", "low", "high"):
+                assert found[field] == pytest.approx(getattr(wanted, field))
+            assert len(found["probabilities"]) == {"grade": 3, "marks": 1}.get(name, 0)
+        refused = client.post("/v1/models/light/predict", json={"texts": ["a text"]})
+        assert refused.status_code == 400
+        assert "answers images; texts were sent" in refused.json()["error"]["message"]
+        assert client.get("/models/light").status_code == 200
+
+
 def test_a_target_nothing_tells_of_is_answered_by_the_constant(table: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     noise = tmp_path / "noise.csv"

@@ -28,7 +28,7 @@ def label(
         Path | str | Mapping[str, Rule] | None,
         "File of rules, lines label<TAB>word, phrase or label<TAB>/regular expression/: weak labels instead of questions.",
     ] = None,
-    label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
+    label: Annotated[str | None, "Column of labels, guessed when left out; none takes no column for them."] = None,
     content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
     encoder: Annotated[str | None, "Encoder reference. Default: the bundled one for texts or pictures."] = None,
     seed: Annotated[int, "Seed of every random draw."] = 0,

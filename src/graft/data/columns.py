@@ -36,12 +36,15 @@ LABEL_NAMES = [
     "topic", "genre", "labels", "classes", "categories", "tag", "emotion", "species", "type", "kind", "y", "stars", "rating", "score",
 ]
 _OTHER_NAMES = [
-    "id", "idx", "index", "date", "time", "timestamp", "year", "group", "user", "author", "source", "split", "language", "price", "minutes",
+    "id", "idx", "index", "date", "time", "timestamp", "year", "group", "user", "author", "source", "split", "language",
 ]
+_AMOUNTS = ["price", "minutes"]  # never classes, though they may repeat
 # fmt: on
-_KNOWN = frozenset(TEXT_NAMES + IMAGE_NAMES + LABEL_NAMES + _OTHER_NAMES)
+NO_LABEL = "none"  # `--label none`: no column is the label
+_KNOWN = frozenset(TEXT_NAMES + IMAGE_NAMES + LABEL_NAMES + _OTHER_NAMES + _AMOUNTS)
 _MISSING = frozenset({"", "nan", "null", "<na>"})  # "none" and "n/a" may well be labels
 _NO_TIME = "not a time; write 2026-05-31, 2026-05-31T18:30 or a number"
+_ID_NAMES = re.compile(r"(^|[\W_])(ids?|idx|index|uuid|key|code|no|nr|sku|isbn|ean|zip|phone|row)$")
 _WORD = re.compile(r"[^\W\d][\w .\-/]{0,39}")
 
 
@@ -90,16 +93,17 @@ def looks_like_header(wanted: Wanted, first: Sequence[str], others: Sequence[Seq
     if not others or len(set(first)) < len(first) or not all(_WORD.fullmatch(cell) for cell in first):
         return False
     return any(
-        _share(cells, _is_number) > 0.9 or sum(map(len, cells)) > 4 * len(cell) * len(cells)
+        _share(cells, is_number) > 0.9 or sum(map(len, cells)) > 4 * len(cell) * len(cells)
         for cell, cells in zip(first, below, strict=True)
         if cells
     )
 
 
-def find_roles(table: Table, wanted: Wanted) -> Roles:
-    """Positions of the columns named or guessed.
+def find_roles(table: Table, wanted: Wanted, task: str = "classes") -> Roles:
+    """Positions of the columns named or guessed. Only where `task`, what labels are to be, allows it is a column of many numbers guessed to be the label.
 
-    Raises UsageError for all names the table does not have and for a column in two roles, DataError when no column can be the content.
+    Raises UsageError for all names the table does not have, for a column in two roles, and where several columns of numbers may be the label;
+    DataError when no column can be the content.
     """
     given = _given(table, wanted)
     columns = [[row[i] for row in table.sample if not is_missing(row[i])] for i in range(len(table.names))]
@@ -114,8 +118,8 @@ def find_roles(table: Table, wanted: Wanted) -> Roles:
             f"{table.path}: no column looks like a text or the path of an image. Name it with --content. Columns: {', '.join(table.names)}."
         )
     label = given.get("label")
-    if label is None:
-        label = _guess_label(table.names, columns, [i for i in free if i != content])
+    if label is None and not _without_label(table, wanted):
+        label = _guess_label(table, columns, [i for i in free if i != content], task)
     return Roles(
         content, label, given.get("group"), given.get("time"), images=_share(columns[content], _is_picture) > 0.5
     )
@@ -126,6 +130,8 @@ def _given(table: Table, wanted: Wanted) -> dict[str, int]:
     given: dict[str, int] = {}
     problems = []
     for role, name in wanted.named().items():
+        if role == "label" and _without_label(table, wanted):
+            continue
         try:
             position = _position(table, name, role)
         except UsageError as problem:
@@ -159,7 +165,7 @@ def _guess_content(names: Sequence[str], columns: Sequence[Sequence[Any]], free:
     pictures = [i for i in free if _share(columns[i], _is_picture) > 0.9]
     if pictures:
         return min(pictures, key=lambda i: _rank(names[i], IMAGE_NAMES))
-    texts = [i for i in free if _share(columns[i], lambda cell: isinstance(cell, str) and not _is_number(cell)) > 0.5]
+    texts = [i for i in free if _share(columns[i], lambda cell: isinstance(cell, str) and not is_number(cell)) > 0.5]
     customary = [i for i in texts if _plain(names[i]) in TEXT_NAMES]
     if customary:
         return min(customary, key=lambda i: _rank(names[i], TEXT_NAMES))
@@ -171,7 +177,16 @@ def _guess_content(names: Sequence[str], columns: Sequence[Sequence[Any]], free:
     return max(others, key=lambda i: sum(len(str(cell)) for cell in columns[i]) / len(columns[i]), default=None)
 
 
-def _guess_label(names: Sequence[str], columns: Sequence[Sequence[Any]], free: Sequence[int]) -> int | None:
+def _without_label(table: Table, wanted: Wanted) -> bool:
+    """Whether the labels are named away; a column that is called so is a column."""
+    return wanted.label == NO_LABEL and NO_LABEL not in table.names
+
+
+def _guess_label(table: Table, columns: Sequence[Sequence[Any]], free: Sequence[int], task: str) -> int | None:
+    """The column of a customary name, else one whose values repeat as classes do, words before numbers; else the one column of numbers."""
+    names = table.names
+    if task in ("number", "count"):
+        free = [i for i in free if _share(columns[i], is_number) > 0.5]
     customary = [
         i
         for i in free
@@ -184,14 +199,40 @@ def _guess_label(names: Sequence[str], columns: Sequence[Sequence[Any]], free: S
         cells = columns[i]
         if any(isinstance(cell, (list, dict, bytes, date)) or len(str(cell)) > 60 for cell in cells):
             continue
-        numbers = _share(cells, _is_number) > 0.5
+        numbers = _share(cells, is_number) > 0.5
         distinct = len({str(cell) for cell in cells})
         if (
             2 <= distinct <= (min(20, len(cells) // 5) if numbers else len(cells) // 2)
-            and _plain(names[i]) not in _OTHER_NAMES
+            and _plain(names[i]) not in _OTHER_NAMES + _AMOUNTS
         ):
             repeating.append((numbers, distinct, -i))
+    amounts = [] if task == "classes" else [i for i in free if _is_amount(names[i], columns[i])]
+    if amounts and (not repeating or min(repeating)[0]):
+        choices = sorted({*amounts, *(-place for _, _, place in repeating)})
+        if len(choices) > 1:
+            shown = ", ".join(names[i] for i in choices)
+            raise UsageError(
+                f"{table.path}: any of the columns {shown} may be the label, as all hold numbers. Name one: --label {names[amounts[0]]}, "
+                "or --label none where there is no label."
+            )
+        return choices[0]
     return -min(repeating)[2] if repeating else None
+
+
+def _is_amount(name: str, cells: Sequence[Any]) -> bool:
+    """Whether a column may hold numbers to be answered: nearly all of its cells are, not all the same, and neither ids nor times."""
+    if _plain(name) in _OTHER_NAMES or _share(cells, is_number) < 0.95 or any(isinstance(cell, bool) for cell in cells):
+        return False
+    values = [float(cell) for cell in cells if is_number(cell)]
+    return len(set(values)) > 1 and not are_ids(name, values)
+
+
+def are_ids(name: str, values: Sequence[float]) -> bool:
+    """Whether numbers are names of items: whole, all different, and without gaps or in a column called so (id, user_id, movieId, zip code)."""
+    if len(set(values)) < len(values) or not all(value.is_integer() for value in values):
+        return False
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return max(values) - min(values) + 1 == len(values) or bool(_ID_NAMES.search(words))
 
 
 def _rank(name: str, order: Sequence[str]) -> int:
@@ -202,7 +243,8 @@ def _share(cells: Sequence[Any], test: Any) -> float:
     return sum(bool(test(cell)) for cell in cells) / len(cells) if cells else 0.0
 
 
-def _is_number(cell: Any) -> bool:
+def is_number(cell: Any) -> bool:
+    """A number, or a word that is one."""
     if not isinstance(cell, str):
         return isinstance(cell, (int, float))
     try:

@@ -13,6 +13,7 @@ import numpy as np
 
 from graft.data.archives import MAX_MEMBER_BYTES
 from graft.data.columns import (
+    NO_LABEL,
     Wanted,
     find_roles,
     is_missing,
@@ -22,12 +23,12 @@ from graft.data.columns import (
     read_text,
     read_time,
 )
-from graft.data.dataset import Content, Dataset, ImageSource, Items, assemble, clean_label, file_sha256
+from graft.data.dataset import UNLABELLED, Content, Dataset, ImageSource, Items, assemble, clean_label, file_sha256
 from graft.data.folders import read_folder, read_zip
 from graft.data.images import SUFFIXES
 from graft.data.named import read_named
 from graft.data.tables import TABLE_SUFFIXES, Row, Table, broken, decode_text, mend, open_table
-from graft.data.targets import CLASSES, Asked, check_learnable, settle, strata
+from graft.data.targets import CLASSES, WORDS, Asked, asked_of, check_learnable, settle, strata
 from graft.errors import DataError, MissingError, UsageError, unknown
 from graft.results import Fault
 
@@ -46,21 +47,25 @@ def read(
     test: str | Path | None = None,
     names: str | Path | None = None,
     strict: bool = False,
-    asked: Asked = CLASSES,
+    asked: Asked | None = None,
 ) -> Dataset:
     """Read a folder, zip, table, single picture or text, or a named set (`data:NAME`).
 
     `label`, `content`, `group`, `time` name columns of a table (a name, or a 0-based number); label and content are guessed when
-    None. `test` is a second file or folder of the same kind: the official test part. `names` is a file of lines
+    None, and `label` "none" says that there is none. `test` is a second file or folder of the same kind: the official test part. `names` is a file of lines
     `label<TAB>name or sentence`. Faulty items are left out and listed in `faults`; unlabelled ones stay, with label -1. `asked` says what
-    the labels are; unless they are classes the data set has a `target`.
+    the labels are, classes when left out; of others the data set has a `target`.
 
     Raises UsageError for flags that do not fit the data, MissingError when it is not there, DataError when nothing in it can be
     read, or with `strict` at any fault (all are listed in the error).
     """
+    if asked is None:
+        label, asked = _classes_of(label)
     wanted = Wanted(content, label, group, time)
     if not str(data).strip():
         raise UsageError("DATA is empty: give a folder, zip or table, or data:NAME.")
+    if bare := label == NO_LABEL and Path(str(data)).suffix.lower() not in TABLE_SUFFIXES:
+        wanted = replace(wanted, label=None)
     if str(data).startswith(NAMED):
         if test is not None or wanted.named():
             raise UsageError(
@@ -69,8 +74,12 @@ def read(
         if asked.task not in ("auto", "classes"):
             raise UsageError(f"{data} has classes; --label :{asked.task} is for your own data.")
         dataset = read_named(str(data).removeprefix(NAMED))
+        if bare:
+            dataset = replace(dataset, labels=np.full(len(dataset), UNLABELLED), classes=(), class_texts=None)
     else:
-        dataset = _read_path(Path(data).expanduser(), wanted, None if test is None else Path(test).expanduser(), asked)
+        dataset = _read_path(
+            Path(data).expanduser(), wanted, None if test is None else Path(test).expanduser(), asked, bare=bare
+        )
     dataset = replace(dataset, source=str(data))
     if test is not None:
         _check_test(dataset, test)
@@ -81,6 +90,17 @@ def read(
     if strict and dataset.faults:
         raise DataError(f"{data} has {_list(dataset.faults)} --strict stops here.", faults=dataset.faults)
     return dataset
+
+
+def _classes_of(label: str | None) -> tuple[str | None, Asked]:
+    """`--label` where only classes are of use. Raises UsageError where it says that they are none."""
+    column, asked = asked_of(label)
+    if asked.task not in ("auto", "classes"):
+        raise UsageError(
+            f"--label {label}: graft fit answers {WORDS[asked.task]}; here labels are classes. Give --label {column or 'COLUMN'} to take "
+            "them as such, or --label none to leave them out."
+        )
+    return column, CLASSES
 
 
 def _check_test(dataset: Dataset, test: str | Path) -> None:
@@ -173,7 +193,7 @@ def _list(faults: Sequence[Fault]) -> str:
     return f"{len(faults):,} fault{'s' * (len(faults) > 1)}: {shown}{rest}."
 
 
-def _read_path(path: Path, wanted: Wanted, test: Path | None, asked: Asked) -> Dataset:
+def _read_path(path: Path, wanted: Wanted, test: Path | None, asked: Asked, *, bare: bool) -> Dataset:
     kind = _kind(path)
     if kind != "table" and wanted.named():
         flags = ", ".join(f"--{role}" for role in wanted.named())
@@ -184,11 +204,13 @@ def _read_path(path: Path, wanted: Wanted, test: Path | None, asked: Asked) -> D
         )
     sha256 = None
     if kind == "table":
-        items = _read_tables(path, wanted, test)
+        items = _read_tables(path, wanted, test, asked.task)
     else:
         items = _read_tree(path, kind)
         if test is not None:
             _append_test(items, _read_tree(test, kind), path)
+        if bare:
+            items.labels = [None] * len(items.ids)
     if kind != "folder" or path.is_file():
         try:
             sha256 = file_sha256(path)
@@ -267,9 +289,9 @@ def _append_test(items: Items, test: Items, path: Path) -> None:
 # Tables
 
 
-def _read_tables(path: Path, wanted: Wanted, test: Path | None) -> Items:
+def _read_tables(path: Path, wanted: Wanted, test: Path | None, task: str) -> Items:
     table = open_table(path, lambda first, others: looks_like_header(wanted, first, others))
-    roles = find_roles(table, wanted)
+    roles = find_roles(table, wanted, task)
     positions = {role: position for role, position in vars(roles).items() if role != "images" and position is not None}
     items = Items("image" if roles.images else "text")
     items.columns.update({role: table.names[position] for role, position in positions.items()} | table.notes)

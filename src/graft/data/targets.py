@@ -5,6 +5,7 @@ The flag `--label COLUMN:TASK` names it; otherwise it is guessed, and classes ar
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections import Counter
@@ -14,15 +15,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from graft.data.columns import are_ids
 from graft.data.dataset import Items, Target, clean_label, natural_key
 from graft.errors import DataError, UsageError
 from graft.results import Fault
 
 TASKS = ("auto", "classes", "multilabel", "ordinal", "count", "number")
-MANY = 20  # different values up to which numbers are taken for names of classes
+WORDS = {
+    "number": "numbers",
+    "count": "counts",
+    "ordinal": "ordered levels",
+    "multilabel": "several labels an item",
+}
+MANY = 20  # different values up to which numbers that repeat are taken for names of classes
 MOST_LEVELS = 50
 FEWEST = 10  # items to learn from
 SEPARATORS = "|;"
+_log = logging.getLogger("graft")
 _NAMED = re.compile(rf"(?P<column>.*?):(?P<task>{'|'.join(TASKS)})(=(?P<order>.*))?", re.DOTALL)
 
 
@@ -61,12 +70,15 @@ def asked_of(label: str | None) -> tuple[str | None, Asked]:
 def settle(items: Items, asked: Asked, kind: str) -> tuple[Items, Target | None]:
     """The items with every label either readable as the task or None with a fault, and the target; None where they are classes.
 
-    `kind` is that of the data set (folder, zip or table). Raises UsageError for words without an order.
+    `kind` is that of the data set (folder, zip or table). What was guessed is told at once, and how to change it. Raises UsageError for words
+    without an order.
     """
-    task, why = (
-        (asked.task, "as named") if asked.task != "auto" else guess(items) if kind == "table" else ("classes", "")
-    )
+    task, why = asked.task, "as named"
+    if task == "auto":
+        task, why = guess(items) if kind == "table" else ("classes", "")
     if task == "classes":
+        if why and asked.task == "auto":
+            items = replace(items, columns={**items.columns, "task": _told(items, task, why)})
         return items, None
     reading = _Reading(items, kind)
     if task == "multilabel":
@@ -75,35 +87,64 @@ def settle(items: Items, asked: Asked, kind: str) -> tuple[Items, Target | None]
         target = _levels(reading, asked.order)
     else:
         target = Target(task, reading.numbers(whole=task == "count")[:, None])
-    columns = {**items.columns, "task": f"{task} ({why})"}
+    told = f"{task} ({why})" if asked.task != "auto" else _told(items, task, why)
+    columns = {**items.columns, "task": told}
     return replace(items, labels=reading.labels, faults=reading.faults, columns=columns), target
 
 
-def guess(items: Items) -> tuple[str, str]:
-    """(task, why) of a table's labels; a guess is never `ordinal`, as the same words may be plain classes.
+def _told(items: Items, task: str, why: str) -> str:
+    """What was guessed, as it stands in `columns`; the other readings are logged with the flag that asks for them."""
+    column = items.columns.get("label", "COLUMN")
+    others = {"classes": ("ordinal", "number"), "number": ("classes",), "count": ("number", "classes")}
+    flags = " or ".join(f"--label {column}:{other}" for other in others.get(task, ("classes",)))
+    _log.warning("the labels in column %r are taken as %s: %s. %s takes them otherwise.", column, task, why, flags)
+    return f"{task} (guessed: {why})"
 
-    Numbers: more than 20 different values, not all whole. Counts: whole and none negative, more than 20 different, thinning out upwards
-    as class codes do not (gaps, a tenth of the values met once, three fifths of them in the lower half of their range), and not nearly
-    all different as ids are. Several labels: lists, or parts between `|` or `;` of which more than half are met in another combination too.
+
+def guess(items: Items) -> tuple[str, str]:
+    """(task, why) of a table's labels; why is empty for plain classes. A guess is never `ordinal`, as the same words may be plain classes.
+
+    Numbers speak for themselves where there are more than 20 different ones, or too many for each to be met twice. They are numbers when not
+    all whole. Counts: whole and none negative, thinning out upwards as class codes do not (gaps, a tenth of the values met once, three
+    fifths of them in the lower half of their range). Other whole numbers that are nearly all different are numbers too, unless they are ids.
+    Several labels: lists, or parts between `|` or `;` of which more than half are met in another combination too.
+
+    Raises UsageError for whole numbers with gaps and less than three items each, which may be either.
     """
     words = [label for label in items.labels if label is not None]
     if len(items.lists) > len(words):
-        return "multilabel", "guessed: its cells are lists"
+        return "multilabel", "its cells are lists"
     values = [value for value in map(_number, words) if value is not None]
+    if values and len(values) >= 0.95 * len(words):
+        return _guess_numbers(values, items.columns.get("label", ""))
+    if (sign := _separator(words)) and _recombined(words, sign):
+        return "multilabel", f"labels are divided by {sign}"
+    return "classes", ""
+
+
+def _guess_numbers(values: Sequence[float], column: str) -> tuple[str, str]:
     met = Counter(values)
-    if len(values) >= 0.95 * len(words) and len(met) > MANY:
-        if any(not value.is_integer() for value in met):
-            return "number", f"guessed: {len(met):,} different values, not all whole"
+    whole = all(value.is_integer() for value in met)
+    many = len(met) > MANY or (len(values) >= FEWEST and len(met) > len(values) / 2)
+    if many and not whole:
+        return "number", f"{len(met):,} different values, not all whole"
+    if many and not are_ids(column, values):
         least, most = min(met), max(met)
         gaps = most - least + 1 > len(met)
         once = sum(n == 1 for n in met.values()) >= len(met) / 10
         low = sum(value <= (least + most) / 2 for value in met) >= 0.6 * len(met)
-        if gaps and once and low and len(met) < 0.9 * len(values):
+        if gaps and once and low:
             task = "count" if least >= 0 else "number"
-            return task, f"guessed: {len(met):,} different whole numbers{', none negative' if task == 'count' else ''}"
-    if (sign := _separator(words)) and _recombined(words, sign):
-        return "multilabel", f"guessed: labels are divided by {sign}"
-    return "classes", ""
+            return task, f"{len(met):,} different whole numbers{', none negative' if task == 'count' else ''}"
+        if len(met) > 0.9 * len(values):
+            return "number", f"{len(met):,} different whole numbers among {len(values):,}"
+        if gaps and len(values) < 3 * len(met):
+            name = column or "COLUMN"
+            raise UsageError(
+                f"The labels in column {name!r} may be numbers or names of classes: {len(met):,} different whole numbers among {len(values):,} "
+                f"items. Say which: --label {name}:number, {name}:count or {name}:classes."
+            )
+    return "classes", f"{len(met):,} different {'whole numbers' if whole else 'numbers'}" if len(met) > 2 else ""
 
 
 def strata(target: Target, labelled: NDArray[np.bool_]) -> NDArray[np.int64]:

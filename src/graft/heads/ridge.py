@@ -1,6 +1,6 @@
-"""Ridge regression in closed form: numbers from vectors.
+"""Ridge regression in closed form: numbers from vectors, or vectors of one space from those of another.
 
-Legend: N items, D dims, K columns of numbers.
+Legend: N items, D dims, K columns of numbers, H principal directions.
 """
 
 from __future__ import annotations
@@ -74,7 +74,13 @@ def solve(x_ND: FloatArray, y_NK: FloatArray, alphas: Sequence[float]) -> list[t
     turned = vectors.T @ (y_NK if wide else x_ND.T @ y_NK)
     found = []
     for alpha in alphas:
-        weights = vectors @ (turned / (values.clip(0)[:, None] + alpha))
+        weights = vectors @ damped(turned, values, alpha)
         coef_DK = x_ND.T @ weights if wide else weights
         found.append((coef_DK, mean_K - mean_D @ coef_DK))
     return found
+
+
+def damped(turned_HK: FloatArray, values_H: FloatArray, alpha: float) -> Float64Array:
+    """Coefficients (H, K) along the eigenvectors of X'X: what X'y has along each (`turned_HK`), divided by its eigenvalue and the penalty."""
+    coef_HK: Float64Array = turned_HK / (values_H.clip(0)[:, None] + alpha)
+    return coef_HK

@@ -81,6 +81,13 @@ def average_precision(y_N: Floats, p_N: Floats) -> float:
     return float(_average_precisions(y_N, p_N, np.ones((1, len(y_N))))[0])
 
 
+def interval_scores(y_N: Floats, low_N: Floats, high_N: Floats, coverage: float) -> Floats:
+    """Width of each interval, and 2 / (1 - coverage) times what the truth lies outside of it: lower is better (Gneiting & Raftery 2007)."""
+    outside_N = np.maximum(low_N - y_N, 0) + np.maximum(y_N - high_N, 0)
+    scores_N: Floats = high_N - low_N + 2 / (1 - coverage) * outside_N
+    return scores_N
+
+
 # All measures of a kind, with intervals
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from graft import settings
 from graft.errors import DataError
 from graft.heads.base import Float32Array, Float64Array, FloatArray, IntArray, unit_rows
+from graft.heads.ridge import damped
 from graft.metrics.rank import paired_interval, query_interval
 from graft.results import Interval
 from graft.retrieval.bridges import Bridge, Ends, LearnedBridge, Maps, NamesBridge, picture_features
@@ -301,9 +302,7 @@ class Spectra:
         return Maps(*(np.ascontiguousarray(array, np.float32) for array in arrays))
 
     def _ridge(self, shrink: float) -> Float64Array:
-        weight_H = 1 / (self.values_H + shrink * self.values_H.sum() / len(self.z_PH))
-        result: Float64Array = weight_H[:, None] * (self.z_PH.T @ self.texts_PT) / len(self.z_PH)
-        return result
+        return damped(self.z_PH.T @ self.texts_PT, self.values_H * len(self.z_PH), shrink * self.values_H.sum())
 
     def _whiten(self, setting: Setting) -> tuple[Float64Array, Float64Array]:
         """Scales (H,) of the pictures' directions, and the texts' map (T, T)."""

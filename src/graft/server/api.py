@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from graft.opened import Classifier
 from graft.results import Fault, to_json
 from graft.server import shapes
 from graft.server.desk import Desk, hits
@@ -24,6 +25,7 @@ from graft.server.failures import Refusal, bad
 from graft.server.pictures import SIDES, uploaded
 from graft.server.recommenders import add_recommenders, facts_of
 from graft.server.releases import Release
+from graft.targets.opened import Estimator
 
 PAGE = Path(__file__).parent / "page"
 TYPES = {
@@ -46,7 +48,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 IndexName = Annotated[str, InPath(description="An index's name, as /v1/indexes lists it.")]
-ModelName = Annotated[str, InPath(description="A classifier's name, as /v1/models lists it.")]
+ModelName = Annotated[str, InPath(description="A model's name, as /v1/models lists it.")]
 Picture = Annotated[UploadFile, File(description="A picture file.")]
 
 
@@ -218,8 +220,10 @@ def _add_models(app: FastAPI, desk: Desk) -> None:
         return {
             "name": name,
             "modality": model.modality,
-            "classes": list(model.classes),
-            "threshold": model.threshold,
+            "task": model.manifest.task,
+            "classes": list(model.manifest.classes),
+            "threshold": model.threshold if isinstance(model, Classifier) else None,
+            "coverage": model.coverage if isinstance(model, Estimator) else None,
             "strategy": model.manifest.strategy,
             "encoder": model.manifest.encoder.reference,
         }
@@ -229,20 +233,20 @@ def _add_models(app: FastAPI, desk: Desk) -> None:
         trees = [asdict(prediction) for prediction in found]
         return shapes.json({"predictions": [{k: v for k, v in to_json(tree).items() if k != "item"} for tree in trees]})
 
-    @app.get("/v1/models", response_model=shapes.ModelList, summary="The classifiers served")
+    @app.get("/v1/models", response_model=shapes.ModelList, summary="The models served")
     async def models() -> Response:
         return shapes.json({"models": [facts(name) for name in desk.releases.models]})
 
-    @app.get("/v1/models/{name}", response_model=shapes.ModelShape, summary="Facts of one classifier")
+    @app.get("/v1/models/{name}", response_model=shapes.ModelShape, summary="Facts of one model")
     async def model(name: ModelName) -> Response:
         return shapes.json(facts(name))
 
-    @app.post("/v1/models/{name}/predict", response_model=shapes.PredictAnswer, summary="Label texts")
+    @app.post("/v1/models/{name}/predict", response_model=shapes.PredictAnswer, summary="Answer texts")
     async def predict(name: ModelName, request: shapes.PredictRequest) -> Response:
         return await answer(name, request.texts, request.top)
 
     @app.post(
-        "/v1/models/{name}/predict/upload", response_model=shapes.PredictAnswer, summary="Label an uploaded picture"
+        "/v1/models/{name}/predict/upload", response_model=shapes.PredictAnswer, summary="Answer an uploaded picture"
     )
     async def predict_upload(
         name: ModelName, picture: Picture, top: Annotated[int, Form(ge=1, le=100)] = 3

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from graft.data.dataset import Content
 from graft.errors import DataError, GraftError, unknown
-from graft.opened import Classifier
+from graft.opened import Predictions
 from graft.recommending.opened import OpenedRecommender
 from graft.results import Prediction, to_json
 from graft.search_results import SearchResult
@@ -20,7 +21,8 @@ from graft.server.failures import Refusal, absent, busy
 from graft.server.gathering import Gather
 from graft.server.limits import Limits
 from graft.server.pictures import SIDES, Thumbnails, Uploaded, thumbnail
-from graft.server.releases import RecommenderRelease, Release, Releases
+from graft.server.releases import Model, RecommenderRelease, Release, Releases
+from graft.targets.opened import Estimate
 
 R = TypeVar("R")
 TEXTS_TOGETHER = 64
@@ -51,8 +53,8 @@ class Desk:
             raise absent(unknown("index", name, self.releases.indexes) if self.releases.indexes else "No index here.")
         return found
 
-    def model(self, name: str) -> Classifier:
-        """The classifier served as `name`. Raises Refusal (404)."""
+    def model(self, name: str) -> Model:
+        """The model served as `name`. Raises Refusal (404)."""
         found = self.releases.models.get(name)
         if found is None:
             raise absent(unknown("model", name, self.releases.models) if self.releases.models else "No model here.")
@@ -111,12 +113,12 @@ class Desk:
             self._thumbnails.put(key, known)
         return known
 
-    async def predict(self, name: str, contents: Sequence[Content], top: int) -> list[Prediction]:
-        """Labels for texts, or for an uploaded picture; contents that arrive together are encoded together."""
+    async def predict(self, name: str, contents: Sequence[Content], top: int) -> list[Prediction | Estimate]:
+        """Answers for texts, or for an uploaded picture; contents that arrive together are encoded together."""
         model = self.model(name)
         takes = "text" if isinstance(contents[0], str) else "image"
         if takes != model.modality:
-            raise Refusal(400, "UsageError", f"The model {name!r} labels {model.modality}s; {takes}s were sent.")
+            raise Refusal(400, "UsageError", f"The model {name!r} answers {model.modality}s; {takes}s were sent.")
         return list(await asyncio.gather(*(self._labels((model, content, top)) for content in contents)))
 
     async def told(self, name: str, ask: Callable[[OpenedRecommender], R]) -> R:
@@ -174,15 +176,26 @@ def _encode(waiting: Sequence[tuple[Release, str]]) -> list[None]:
     return [None] * len(waiting)
 
 
-def _label(waiting: Sequence[tuple[Classifier, Content, int]]) -> list[Prediction]:
-    """Answers of the classifiers; contents of one model are encoded as one batch."""
-    results: dict[int, Prediction] = {}
+def _label(waiting: Sequence[tuple[Model, Content, int]]) -> list[Prediction | Estimate]:
+    """Answers of the models, without names of items; contents of one model are encoded as one batch."""
+    results: dict[int, Prediction | Estimate] = {}
     for model in {id(model): model for model, _, _ in waiting}.values():
         members = [i for i, (other, _, _) in enumerate(waiting) if other is model]
         top = max(waiting[i][2] for i in members)
         answers = model.answer([waiting[i][1] for i in members], [str(i) for i in members], top=top)
         if answers.faults:
             raise DataError(f"{len(answers.faults)} of {len(members)} items cannot be read.", faults=answers.faults)
-        for i, answer in zip(members, answers.predictions, strict=True):
-            results[i] = Prediction("", answer.label, answer.probability, answer.top[: waiting[i][2]])
+        each: Sequence[Prediction | Estimate] = (
+            answers.predictions if isinstance(answers, Predictions) else answers.estimates
+        )
+        for i, answer in zip(members, each, strict=True):
+            results[i] = _at_most(answer, model, waiting[i][2])
     return [results[i] for i in range(len(waiting))]
+
+
+def _at_most(answer: Prediction | Estimate, model: Model, top: int) -> Prediction | Estimate:
+    """An answer with the likeliest `top` labels; ordered levels are all given."""
+    if isinstance(answer, Prediction):
+        return replace(answer, item="", top=answer.top[:top])
+    kept = None if model.manifest.task == "ordinal" else top
+    return replace(answer, item="", probabilities=answer.probabilities[:kept])

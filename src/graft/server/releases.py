@@ -1,4 +1,4 @@
-"""What is being served: opened indexes, classifiers and recommenders by name, and the change to a newer version without a pause.
+"""What is being served: opened indexes, models and recommenders by name, and the change to a newer version without a pause.
 
 A request takes the release it finds and keeps it until it is answered, so an old version goes when its last request has. A version that
 cannot be opened is told in `/health` and the log, and the one before it goes on serving.
@@ -26,7 +26,9 @@ from graft.opened import Classifier
 from graft.recommending import artefact
 from graft.recommending.opened import OpenedRecommender, open_recommender
 from graft.search_results import SearchResult
+from graft.targets.opened import Estimator
 
+Model = Classifier | Estimator
 _LOG = logging.getLogger("graft.server")
 EVERY = 1.0  # seconds between two looks for a newer version
 REMEMBERED = 2000  # texts; half as many as an index remembers the vectors of
@@ -185,12 +187,12 @@ def _version(path: Path) -> str:
 
 
 class Releases:
-    """Indexes, classifiers and recommenders by name. Reading is safe from any thread; only the watching thread changes them."""
+    """Indexes, models of classes or other targets, and recommenders by name. Reading is safe from any thread; only the watching thread changes them."""
 
     def __init__(
         self,
         indexes: Mapping[str, Index],
-        models: Mapping[str, Classifier],
+        models: Mapping[str, Model],
         recommenders: Mapping[str, RecommenderRelease] | None = None,
     ) -> None:
         self.indexes = {name: Release.of(name, index, Recent()) for name, index in indexes.items()}
@@ -249,7 +251,7 @@ class Releases:
 
 
 def open_releases(paths: Sequence[str | Path]) -> Releases:
-    """Open what lies at `paths`: folders of indexes, classifiers and recommenders, told apart by their `graft.json`.
+    """Open what lies at `paths`: folders of indexes, models and recommenders, told apart by their `graft.json`.
 
     Each is served under its folder's name, without what a URL cannot hold. Raises UsageError when there is none or two have one name,
     and what opening raises.
@@ -257,11 +259,12 @@ def open_releases(paths: Sequence[str | Path]) -> Releases:
     from graft.opened import load
     from graft.retrieval.opened import open_index
     from graft.retrieval.versions import is_index
+    from graft.targets.opened import is_target, open_target
 
     if not paths:
         raise UsageError("Name at least one folder to serve: an index, a model or a recommender.")
     indexes: dict[str, Index] = {}
-    models: dict[str, Classifier] = {}
+    models: dict[str, Model] = {}
     recommenders: dict[str, RecommenderRelease] = {}
     for path in map(Path, paths):
         name = _name(path)
@@ -276,7 +279,7 @@ def open_releases(paths: Sequence[str | Path]) -> Releases:
         elif artefact.is_recommender(path):
             recommenders[name] = RecommenderRelease.of(name, path)
         else:
-            models[name] = load(path)
+            models[name] = open_target(path) if is_target(path) else load(path)
     return Releases(indexes, models, recommenders)
 
 

@@ -49,7 +49,7 @@ class SearchRequest(Request):
 
 
 class PredictRequest(Request):
-    """Texts for a classifier of texts."""
+    """Texts for a model of texts."""
 
     texts: Annotated[list[Annotated[str, Field(max_length=100_000)]], Field(min_length=1, max_length=256)]
     top: Annotated[Whole, Field(ge=1, le=100)] = 3
@@ -165,12 +165,17 @@ class ItemList(BaseModel):
 
 
 class ModelShape(BaseModel):
-    """One classifier; below `threshold` it says that it is unsure."""
+    """One model. `task` is classify, number, count, ordinal or multilabel; `classes` are its labels or levels, none of numbers and counts.
+
+    A classifier says below `threshold` that it is unsure; intervals of numbers, counts and levels are meant to hold the truth of `coverage`.
+    """
 
     name: str
     modality: str
+    task: str
     classes: list[str]
     threshold: float | None
+    coverage: float | None
     strategy: str
     encoder: str
 
@@ -189,10 +194,22 @@ class PredictionShape(BaseModel):
     top: list[tuple[str, float]]
 
 
+class EstimateShape(BaseModel):
+    """Another target than classes: `value` of a number or a count with the ends of its interval; of levels the answer as the one of `labels`, and ends
+    as positions from 0; of several labels those that reach their thresholds. `probabilities` hold (name, probability): all levels in their order, or
+    the likeliest labels, best first."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    labels: list[str]
+    probabilities: list[tuple[str, float]]
+
+
 class PredictAnswer(BaseModel):
     """One prediction for each text, in their order."""
 
-    predictions: list[PredictionShape]
+    predictions: list[PredictionShape] | list[EstimateShape]
 
 
 class IntervalShape(BaseModel):

@@ -27,22 +27,30 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One contender on the folds at the setting that did best there: a loss for each fold, and answers out of fold, averaged over repeats."""
+    """One contender on the folds at the setting that did best there: a loss for each fold, and answers out of fold.
+
+    `answers_NK` are averaged over the drawings of the folds; `once_NK` are those of the first drawing, each of one head.
+    """
 
     contender: Contender
     encoder: str
     setting: Settings
     losses_F: Float64Array
     answers_NK: Float64Array = field(repr=False)
+    once_NK: Float64Array = field(repr=False)
     seconds: float
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The choice: its `trial` with the head refitted on all training items, the record of all contenders, and how they were measured."""
+    """The choice: its `trial` with the head refitted on all training items, the record of all contenders, and how they were measured.
+
+    `folds_N` is each item's fold in the first drawing.
+    """
 
     trial: Trial
     head: TargetHead
+    folds_N: NDArray[np.int64]
     results: tuple[StrategyResult, ...]
     why: str
     how: str
@@ -82,7 +90,10 @@ def contest(
     results = tuple(_result(trial, gains.get(id(trial)), stands, parted, kind) for trial in trials)
     how = f"{len(plan) // repeats} folds{', drawn twice' if repeats > 1 else ''}, alike in the target, near duplicates kept together"
     why = _why(stands, ours, gains, kind)
-    return Outcome(stands, refitted(stands, x_ND, y_NK), results, why, how)
+    folds_N = np.zeros(len(y_NK), np.int64)
+    for fold, (_, held) in enumerate(plan[: len(plan) // repeats]):
+        folds_N[held] = fold
+    return Outcome(stands, refitted(stands, x_ND, y_NK), folds_N, results, why, how)
 
 
 def _plan(
@@ -107,13 +118,14 @@ def measured(
     started = time.perf_counter()
     count = len(contender.settings)
     losses_SF = np.empty((count, len(plan)))
-    answers_SNK = np.zeros((count, *y_NK.shape))
+    answers_SNK, once_SNK = np.zeros((count, *y_NK.shape)), np.zeros((count, *y_NK.shape))
     times_N = np.zeros(len(y_NK))
     for f, (learn, held) in enumerate(plan):
         for s, head in enumerate(contender.path(x_ND[learn], y_NK[learn])):
             answers_nK = head.predict(x_ND[held])
             losses_SF[s, f] = kind.loss(y_NK[held], answers_nK)
             answers_SNK[s, held] += answers_nK
+            once_SNK[s, held[times_N[held] == 0]] = answers_nK[times_N[held] == 0]
         times_N[held] += 1
     best = int(losses_SF.mean(axis=1).argmin())
     return Trial(
@@ -122,6 +134,7 @@ def measured(
         contender.settings[best],
         losses_SF[best],
         answers_SNK[best] / np.maximum(times_N, 1)[:, None],
+        once_SNK[best],
         time.perf_counter() - started,
     )
 

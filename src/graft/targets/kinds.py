@@ -34,7 +34,8 @@ class Kind:
     """One kind of target. `measure` is what is chosen by, lower is better, `loss` computes it from truth and answers (N, K).
 
     `errors` says how wrong each item's answer is. `head` is the kind's own head, `fit` makes one for each of `alphas`. `constant` says in
-    words what the same answer for all is.
+    words what the same answer for all is. `misses`, how far each truth lies from its answer, and `interval`, ends from answers and a reach (for
+    all, or one an item), are of kinds that have intervals; `level` is what their width may grow with.
     """
 
     task: str
@@ -47,7 +48,8 @@ class Kind:
     alphas: tuple[float, ...]
     constant: str
     misses: Callable[[Float64Array, Float64Array], Float64Array] | None = None
-    interval: Callable[[Float64Array, float], Ends] | None = None
+    interval: Callable[[Float64Array, Any], Ends] | None = None
+    level: Callable[[Float64Array], Float64Array] | None = None
 
 
 def _ranks(y_NK: Float64Array) -> NDArray[np.int64]:
@@ -74,6 +76,7 @@ KINDS = {
             constant="the mean",
             misses=lambda y, p: conformal.number_misses(y[:, 0], p[:, 0]),
             interval=lambda p, reach: conformal.number_interval(p[:, 0], reach),
+            level=lambda p: p[:, 0],
         ),
         Kind(
             task="count",
@@ -87,6 +90,7 @@ KINDS = {
             constant="the mean rate",
             misses=lambda y, p: conformal.count_misses(y[:, 0], p[:, 0]),
             interval=lambda p, reach: conformal.count_interval(p[:, 0], reach),
+            level=lambda p: np.log(p[:, 0]),
         ),
         Kind(
             task="ordinal",

@@ -19,10 +19,13 @@ from graft.encoders.base import Encoder
 from graft.encoders.open import open_encoder
 from graft.errors import ModelError
 from graft.heads.base import Float64Array, TargetHead
+from graft.heads.conformal import Spread
 from graft.metrics.targets import median_ranks
 from graft.opened import Item, contents_of, names_of, refuse, vectors_of
 from graft.results import Fault
 from graft.targets.kinds import KINDS, head_from_state
+from graft.targets.reach import ends_of
+from graft.targets.result import Reach
 
 TASKS = frozenset(KINDS)
 
@@ -79,6 +82,9 @@ class Estimator:
         self.manifest = opened.manifest
         self._encoder = encoder
         self._head = head
+        answers = opened.manifest.answers
+        spread = None if answers["spread"] is None else Spread(**answers["spread"])
+        self._reach = Reach(answers["coverage"] or 0.0, answers["reach"], spread)
 
     @property
     def task(self) -> str:
@@ -89,6 +95,11 @@ class Estimator:
     def modality(self) -> str:
         """What it reads: "text" or "image"."""
         return self.manifest.encoder.modality
+
+    @property
+    def coverage(self) -> float | None:
+        """The share of items whose truth the intervals of answers are meant to hold; None where there are none."""
+        return None if self._reach.value is None else self._reach.coverage
 
     def predict(self, items: Sequence[Item]) -> Estimates:
         """Answer items: texts for a text model, paths of picture files for an image model.
@@ -115,19 +126,17 @@ class Estimator:
             tuple(self._estimates(answers_NK, kept, top)),
             self.task,
             names=self.manifest.classes,
-            coverage=self.manifest.answers["coverage"] if self.manifest.answers["reach"] is not None else None,
+            coverage=self.coverage,
             faults=encoded.faults,
             model=str(self.folder),
             seconds=encoded.seconds,
         )
 
     def _estimates(self, answers_NK: Float64Array, ids: Sequence[str], top: int | None) -> Iterator[Estimate]:
-        names, reach = self.manifest.classes, self.manifest.answers["reach"]
-        interval = KINDS[self.task].interval
+        names = self.manifest.classes
         ends: list[tuple[float | None, float | None]] = [(None, None)] * len(ids)
-        if reach is not None and interval is not None and ids:
-            low_N, high_N = interval(answers_NK, reach)
-            ends = [(float(low), float(high)) for low, high in zip(low_N, high_N, strict=True)]
+        if ids and (found := ends_of(KINDS[self.task], answers_NK, self._reach)) is not None:
+            ends = [(float(low), float(high)) for low, high in zip(*found, strict=True)]
         for item, answer_K, (low, high) in zip(ids, answers_NK, ends, strict=True):
             if self.task == "multilabel":
                 given = answer_K >= np.asarray(self.manifest.answers["thresholds"])
@@ -176,7 +185,7 @@ def _check_answer(opened: artifact.Artifact, head: TargetHead, dim: int) -> None
     except (ValueError, ArithmeticError) as error:
         raise ModelError(f"The head of {opened.folder} takes no vectors of {dim} numbers: {error}.") from error
     labels = len(manifest.classes) if manifest.task == "multilabel" else len(manifest.answers.get("thresholds", ()))
-    sound = {"coverage", "reach", "thresholds"} <= manifest.answers.keys() and labels == len(
+    sound = {"coverage", "reach", "spread", "thresholds"} <= manifest.answers.keys() and labels == len(
         manifest.answers["thresholds"]
     )
     if not sound or answer_1K.shape != (1, len(manifest.classes) or 1) or not np.isfinite(answer_1K).all():

@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.diagnostics.evidence import shown
-from graft.heads import conformal
 from graft.heads.base import Float64Array
 from graft.heads.multilabel import thresholds
 from graft.metrics import targets as measures
 from graft.metrics.classify import confusion
-from graft.metrics.intervals import wilson
 from graft.results import Example, Interval
 from graft.targets.contest import Outcome
-from graft.targets.kinds import KINDS, Kind
+from graft.targets.kinds import KINDS
+from graft.targets.reach import measured, reach_of
 from graft.targets.result import LabelRow, Reach, Seen
 from graft.targets.steps import Ready
 
@@ -50,10 +49,9 @@ def prove(ready: Ready, outcome: Outcome, x_ND: NDArray[np.float32], *, coverage
     judged, answers_NK, on = (
         (test, outcome.head.predict(x_ND[test]), "test") if len(test) else (train, out_of_fold, "folds")
     )
-    reach = None
-    if kind.misses is not None:
-        far = conformal.reach(kind.misses(y_NK[train], out_of_fold), coverage)
-        reach = _measured(kind, far, coverage, y_NK[judged], answers_NK, on)
+    reach = reach_of(kind, y_NK[train], outcome.trial.once_NK, outcome.folds_N, coverage)
+    if reach is not None:
+        reach = measured(kind, reach, y_NK[judged], answers_NK, on)
     labels: tuple[LabelRow, ...] = ()
     counts: tuple[tuple[int, ...], ...] = ()
     if kind.task == "multilabel":
@@ -72,18 +70,6 @@ def prove(ready: Ready, outcome: Outcome, x_ND: NDArray[np.float32], *, coverage
         labels=labels,
         confusion=counts,
     )
-
-
-def _measured(
-    kind: Kind, far: float | None, coverage: float, y_NK: Float64Array, answers_NK: Float64Array, on: str
-) -> Reach:
-    if far is None or kind.interval is None:
-        return Reach(coverage, None)
-    low_N, high_N = kind.interval(answers_NK, far)
-    truth_N = y_NK.argmax(axis=1) if kind.task == "ordinal" else y_NK[:, 0]
-    inside = int(((low_N <= truth_N) & (truth_N <= high_N)).sum())
-    one = kind.task == "ordinal"  # an interval of levels counts them
-    return Reach(coverage, far, wilson(inside, len(truth_N)), float((high_N - low_N).mean()) + one, on)
 
 
 def _label_rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -195,6 +195,7 @@ def _manifest(result: TargetResult, config: Mapping[str, object], proof: Proof) 
         answers={
             "coverage": proof.reach.coverage if proof.reach else None,
             "reach": proof.reach.value if proof.reach else None,
+            "spread": asdict(proof.reach.spread) if proof.reach and proof.reach.spread else None,
             "thresholds": [float(t) for t in proof.thresholds_L],
         },
         metrics=proof.scores,

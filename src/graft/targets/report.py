@@ -155,6 +155,9 @@ def _reach(result: TargetResult) -> str:
     if covered is not None:
         ends = "" if covered.low is None else f" ({percent(covered.low)} to {percent(covered.high or 0.0)})"
         text += f" It held that of {percent(covered.value)}{ends} of {where}, n = {covered.n:,}; its mean width is {figure(reach.width)}{unit}."
+    if reach.spread is not None:
+        times = math.exp(abs(reach.spread.slope))
+        text += f" They are {times:.1f} times as wide at the {'greatest' if reach.spread.slope > 0 else 'least'} answers as at the other end."
     return text
 
 

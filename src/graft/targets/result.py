@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from graft.heads.conformal import Spread
 from graft.results import SCHEMA, DataSummary, EncoderSummary, Example, Interval, StrategyResult
 
 
@@ -12,12 +13,13 @@ from graft.results import SCHEMA, DataSummary, EncoderSummary, Example, Interval
 class Reach:
     """How wide the intervals of answers are: `value` is the reach at `coverage` (None where the items are too few to promise it).
 
-    In the target's unit for numbers, times the root of the rate for counts, a probability for levels. `covered` and `width` (mean, in the unit,
-    counts or levels) were measured on `measured_on`.
+    In the target's unit for numbers, times the root of the rate for counts, a probability for levels; times the factor of `spread`, where that is
+    not None. `covered` and `width` (mean, in the unit, counts or levels) were measured on `measured_on`.
     """
 
     coverage: float
     value: float | None
+    spread: Spread | None = None
     covered: Interval | None = None
     width: float | None = None
     measured_on: str = "nothing"

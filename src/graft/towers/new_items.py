@@ -8,7 +8,7 @@ Legend: I items, C dims of content, D dims of the model, M new or held-out items
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.errors import DataError, UsageError
+from graft.heads.ridge import solve
 from graft.metrics.rank import paired_interval, query_interval
 from graft.metrics.recommend import hit_rate, places, recall
 from graft.metrics.space import unit
@@ -82,36 +83,24 @@ def learn_map(content_IC: NDArray[Any], vectors_ID: NDArray[Any], *, seed: int =
     left_L, all_of_it = np.zeros(len(STRENGTHS)), 0.0
     for k in range(FOLDS):
         learnt, held = fold != k, fold == k
-        ridge = _Ridge(x[learnt], y[learnt])
-        all_of_it += float(((y[held] - ridge.offset_D) ** 2).sum())
-        for place, strength in enumerate(STRENGTHS):
-            off = y[held] - ridge.offset_D - (x[held] - ridge.mean_C) @ ridge.weights(strength)
-            left_L[place] += float((off**2).sum())
-    best = int(left_L.argmin())
-    ridge = _Ridge(x, y)
+        all_of_it += float(((y[held] - y[learnt].mean(axis=0)) ** 2).sum())
+        for place, (weight_CD, offset_D) in enumerate(solve(x[learnt], y[learnt], _penalties(x[learnt], STRENGTHS))):
+            left_L[place] += float(((y[held] - offset_D - x[held] @ weight_CD) ** 2).sum())
+    strength = STRENGTHS[int(left_L.argmin())]
+    ((weight_CD, _),) = solve(x, y, _penalties(x, [strength]))
     return ContentMap(
-        ridge.weights(STRENGTHS[best]).astype(np.float32),
-        ridge.mean_C.astype(np.float32),
-        ridge.offset_D.astype(np.float32),
-        STRENGTHS[best],
-        1 - left_L[best] / max(all_of_it, 1e-300),
+        weight_CD.astype(np.float32),
+        x.mean(axis=0).astype(np.float32),
+        y.mean(axis=0).astype(np.float32),
+        strength,
+        1 - left_L.min() / max(all_of_it, 1e-300),
     )
 
 
-class _Ridge:
-    """Ridge regression for any strength after one decomposition."""
-
-    def __init__(self, x_IC: Floats, y_ID: Floats) -> None:
-        self.mean_C, self.offset_D = x_IC.mean(0), y_ID.mean(0)
-        x_IC = x_IC - self.mean_C
-        self.values_C, self.axes_CC = np.linalg.eigh(x_IC.T @ x_IC)
-        self.toward_CD = self.axes_CC.T @ (x_IC.T @ (y_ID - self.offset_D))
-        self.scale = max(float(self.values_C.mean()), 1e-12)
-
-    def weights(self, strength: float) -> Floats:
-        """(C, D)."""
-        found: Floats = self.axes_CC @ (self.toward_CD / (self.values_C.clip(0) + strength * self.scale)[:, None])
-        return found
+def _penalties(x_IC: Floats, strengths: Sequence[float]) -> list[float]:
+    """Penalties of the ridge: strengths times the items and the mean variance of a dim, so that a strength means the same for any content."""
+    scale = max(len(x_IC) * float(x_IC.var(axis=0).mean()), 1e-12)
+    return [strength * scale for strength in strengths]
 
 
 def liked_together(matrix: csr_matrix, item_ID: NDArray[Any], new_MD: NDArray[Any]) -> Float32Array:

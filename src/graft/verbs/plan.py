@@ -21,7 +21,7 @@ def plan(
         tuple[str, ...] | str,
         "Advice from words instead of data: labels=500 classes=3 domain=metal-surfaces budget=small; also items, modality, names=yes|no.",
     ] = (),
-    label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
+    label: Annotated[str | None, "Column of labels, guessed when left out; none takes no column for them."] = None,
     content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
     names: Annotated[
         Path | str | None, "File of lines label<TAB>a name or a sentence, for heads that start from names."

@@ -79,10 +79,12 @@ export async function served() {
   return { models, recommenders };
 }
 
-// The pages of classifiers and recommenders; `here` is the path of the one that is open.
+// The pages of models and recommenders; `here` is the path of the one that is open.
 export function links({ models, recommenders }, here) {
   const page = (path, { name }) => make("a", { href: `/${path}/${encodeURIComponent(name)}`, textContent: name,
     ...(here === `${path}/${name}` ? { "aria-current": "page" } : {}) });
   const group = (word, path, all) => (all.length ? [make("span", { textContent: word }), ...all.map((each) => page(path, each))] : []);
-  $("links").replaceChildren(...group("Recommend:", "recommenders", recommenders), ...group("Classify:", "models", models));
+  const classifiers = models.filter(({ task }) => task === "classify"), others = models.filter((model) => !classifiers.includes(model));
+  $("links").replaceChildren(...group("Recommend:", "recommenders", recommenders), ...group("Classify:", "models", classifiers),
+    ...group("Answer:", "models", others));
 }
