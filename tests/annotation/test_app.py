@@ -139,8 +139,8 @@ def test_labels_that_no_table_could_hold_are_refused(served: tuple[httpx.Client,
     client, of, _ = served
     item = client.get("/v1/labelling").json()["next"][0]["key"]
     for word, says in (
-        ("null", "takes it for none"),
-        ("NaN", "none"),
+        ("null", "means no label"),
+        ("NaN", "no label"),
         ("2.0", "'2'"),
         ("a\nb", "one line"),
         ("\x1b[31m", "one line"),
@@ -208,3 +208,14 @@ def test_counts_keep_up_with_every_answer(tmp_path: Path) -> None:
             c["name"]: labels.count(c["name"]) for c in state["classes"]
         }
     of.journal.close()
+
+
+def test_keys_stay_with_their_labels_from_day_to_day(tmp_path: Path) -> None:
+    of = session(pool(), tmp_path / "out")
+    for key, label in zip(of.pool.keys, ("zebra", "ape", "zebra", "mole"), strict=False):
+        of.answer(key, label, new=True)
+    before = of.classes
+    of.journal.close()
+    again = session(pool(), tmp_path / "out")
+    assert again.classes == before == ("zebra", "ape", "mole")
+    again.journal.close()

@@ -141,7 +141,7 @@ def no_label(word: str) -> str:
     if any(unicodedata.category(sign) in ("Cc", "Zl", "Zp") for sign in word):
         return f"{word!r} holds signs that are not seen: a label is one line of text."
     if (read := read_label(word, typed=False)) != word:
-        return f"{word!r} cannot be a label: a table read back takes it for {'none' if read is None else repr(read)}."
+        return f"{word!r} cannot be a label: read from a table it means {'no label' if read is None else repr(read)}."
     return ""
 
 

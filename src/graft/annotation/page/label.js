@@ -63,7 +63,7 @@ function matching() {
 
 function classes() {
   $("classes").replaceChildren(...matching().map(({ name, count, key }) => {
-    const button = make("button", { type: "button", onclick: () => give(name) },
+    const button = make("button", { type: "button", title: name, onclick: () => give(name) },
       make("kbd", { textContent: key?.toUpperCase() ?? "·" }), make("span", { className: "word", textContent: name }),
       make("span", { className: "count", textContent: count ? number(count) : "" }));
     button.dataset.name = name;
