@@ -56,6 +56,7 @@ def main() -> None:
         ("plan_speed", plan_speed),
         ("curve", curve),
         ("labels", labels),
+        ("labelling", labelling),
         ("retrieval", retrieval),
         ("bridges", bridges),
         ("search", search),
@@ -406,11 +407,11 @@ def labels(found: Mapping[str, Any]) -> str:
         for name, r in found["rows"].items()
     ]  # fmt: skip
     return (
-        f"## Wrong labels\n\n`bench/labels.py`, {found['date']}. Labels made wrong at random; the same out-of-fold probabilities of a linear "
-        "probe given to Graft and to "
+        f"## Wrong labels\n\n`bench/labels.py`, {found['date']}. Labels made wrong: any other class (uniform), or the class each is most easily taken for "
+        "(pairs); the same out-of-fold probabilities of a linear probe given to Graft and to "
         "cleanlab 2.9.0 (prune by noise rate, ranked by normalised margin, one process). Precision and recall of the first doubted, as many "
-        "as were planted; five seeds, "
-        "four sets and errors by confusable pairs are in the [study of label errors](../studies/results/e02_label_errors/README.md).\n\n"
+        "as were planted; five seeds "
+        "and four sets are in the [study of label errors](../studies/results/e02_label_errors/README.md).\n\n"
         + table(
             [
                 "set, planted",
@@ -423,6 +424,33 @@ def labels(found: Mapping[str, Any]) -> str:
             ],
             rows,
         )
+    )
+
+
+def labelling(found: Mapping[str, Any]) -> str:
+    """What is asked next, an answer on the page, and the graph that carries labels of rules further."""
+    rows = [
+        [
+            row["how"],
+            str(row["dims"]),
+            f"{statistics.median(row['seconds']):.2f} ({min(row['seconds']):.2f} to {max(row['seconds']):.2f})",
+        ]
+        for row in found["batches"]
+    ]
+    pages = [
+        [f"{row['items']:,}", f"{row['milliseconds'][1]:.1f}", f"{row['milliseconds'][0]:.1f}"]
+        for row in found["answers"]
+    ]
+    graphs = [[f"{row['items']:,}", f"{row['seconds']:.1f}", f"{row['mib']:,}"] for row in found["graphs"]]
+    return (
+        f"## What to label next\n\n`bench/labelling.py`, {found['date']}, one thread of {found['machine']['processor']}. The next 100 of 100,000 encoded "
+        f"items, 500 of them labelled in 20 classes; the limit is {found['limit']:g} seconds of the processor. Median of three rounds with their range:\n\n"
+        + table(["way", "numbers a vector", "processor seconds"], rows)
+        + "\nFrom an answer on the page to the next item, with the disk's sync, in milliseconds by the clock of a shared machine:\n\n"
+        + table(["items", "median of 50", "quickest"], pages)
+        + "\nThe graph of ten neighbours that propagation needs, 384 numbers a vector; beyond 8 million numbers by inverted lists that find .95 of the "
+        "neighbours (every pair of 100,000 would take some 250 seconds here). Peak of memory beyond the vectors:\n\n"
+        + table(["items", "processor seconds", "MiB"], graphs)
     )
 
 

@@ -41,7 +41,7 @@ class Fault:
     where: str
     problem: str
     value: str = ""
-    about: str = "content"  # content | label
+    about: str = "content"  # content | label | rule
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def session(of: Pool, folder: Path, classes: Sequence[str] = (), k: int = 6) -> 
     journal = Journal(folder)
     named = all_classes(classes, of.labels(journal.answers))
     batch = next_batch(of, journal.answers, named, "auto", k)
-    return Session(of, journal, named, lambda answers, known: next_batch(of, answers, known, "auto", k), batch)
+    return Session(of, journal, tuple(classes), lambda answers, known: next_batch(of, answers, known, "auto", k), batch)
 
 
 @contextlib.contextmanager

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import random
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
@@ -12,6 +15,7 @@ from tests.annotation.planted import pictures, pool, running, session
 
 from graft.annotation.journal import Journal
 from graft.annotation.session import Session
+from graft.server.failures import Refusal
 
 NAMES = ["cat", "dog"]
 
@@ -129,3 +133,89 @@ def test_pictures_are_shown_and_named_in_the_table(tmp_path: Path) -> None:
         other = client.get("/v1/labelling").json()["next"][0]
         Path(contents[int(other["id"])].path).unlink()  # type: ignore[union-attr]
         assert client.get(f"/v1/items/{other['key']}/picture?size=small").status_code == 404
+
+
+def test_labels_that_no_table_could_hold_are_refused(served: tuple[httpx.Client, Session, Path]) -> None:
+    client, of, _ = served
+    item = client.get("/v1/labelling").json()["next"][0]["key"]
+    for word, says in (
+        ("null", "means no label"),
+        ("NaN", "no label"),
+        ("2.0", "'2'"),
+        ("a\nb", "one line"),
+        ("\x1b[31m", "one line"),
+    ):
+        refused = answer(client, item, word, new=True)
+        assert refused.status_code == 400 and says in refused.json()["error"]["message"], word
+    assert of.journal.answers == {}
+    for word in ("=1+1", "<script>alert(1)</script>", "a, b", "../up", 'say "no"'):
+        assert answer(client, item, word, new=True).json()["last"]["label"] == word
+        table = list(csv.DictReader(client.get("/labels.csv").text.splitlines()))
+        assert [row["label"] for row in table] == [word]
+        client.post("/v1/undo", json={"item": item})
+
+
+def test_undo_takes_back_what_was_shown(served: tuple[httpx.Client, Session, Path]) -> None:
+    """One window answers on while the other shows an older answer as the last: that one is meant."""
+    client, of, _ = served
+    first, second = (one["key"] for one in client.get("/v1/labelling").json()["next"][:2])
+    answer(client, first, "cat")
+    answer(client, second, "dog")
+    state = client.post("/v1/undo", json={"item": first}).json()
+    assert of.journal.answers == {second: "dog"} and state["next"][0]["key"] == first
+    assert client.post("/v1/undo", json={"item": first}).status_code == 404
+
+
+def test_a_slip_of_the_pen_leaves_no_label(served: tuple[httpx.Client, Session, Path]) -> None:
+    client, _, _ = served
+    first, second, third = (one["key"] for one in client.get("/v1/labelling").json()["next"][:3])
+    for item, label in ((first, "owl"), (second, "fox"), (third, "foks")):
+        answer(client, item, label, new=True)
+    names = [c["name"] for c in client.post("/v1/undo", json={}).json()["classes"]]
+    assert names == [*NAMES, "owl", "fox"]
+    names = [c["name"] for c in client.post("/v1/undo", json={"item": first}).json()["classes"]]
+    assert names == [*NAMES, "owl", "fox"], "no key moves under a finger"
+
+
+@pytest.mark.parametrize("headers", [{"host": "[::1"}, {"origin": "http://[::1"}, {"origin": "null"}, {"host": ""}])
+def test_addresses_that_are_none_are_refused(
+    served: tuple[httpx.Client, Session, Path], headers: dict[str, str]
+) -> None:
+    client, _, _ = served
+    assert client.get("/v1/labelling", headers=headers).status_code == 403
+    assert client.get("/labels.csv", headers=headers).status_code == 403
+    assert client.post("/v1/undo", json={}, headers=headers).status_code == 403
+
+
+def test_counts_keep_up_with_every_answer(tmp_path: Path) -> None:
+    """What is counted from answer to answer is what counting anew gives; copies share an answer, also one that had a label."""
+    texts = [f"number {i % 9}" for i in range(14)]
+    of = session(pool(texts, ["cat", None] * 7), tmp_path / "out", NAMES)
+    rng = random.Random(0)
+    for _ in range(200):
+        key = rng.choice(of.pool.keys)
+        with contextlib.suppress(Refusal):
+            if rng.random() < 0.5:
+                of.answer(key, rng.choice([*NAMES, "owl", None]), new=True)
+            else:
+                of.undo(rng.choice([key, None]))
+        state, labels = of.state(), of.pool.labels(of.journal.answers)
+        counts = asdict(of.pool.count(of.journal.answers))
+        assert {k: v for k, v in state["counts"].items() if k != "differ"} == {
+            k: v for k, v in counts.items() if k != "differ"
+        }
+        assert {c["name"]: c["count"] for c in state["classes"]} == {
+            c["name"]: labels.count(c["name"]) for c in state["classes"]
+        }
+    of.journal.close()
+
+
+def test_keys_stay_with_their_labels_from_day_to_day(tmp_path: Path) -> None:
+    of = session(pool(), tmp_path / "out")
+    for key, label in zip(of.pool.keys, ("zebra", "ape", "zebra", "mole"), strict=False):
+        of.answer(key, label, new=True)
+    before = of.classes
+    of.journal.close()
+    again = session(pool(), tmp_path / "out")
+    assert again.classes == before == ("zebra", "ape", "mole")
+    again.journal.close()

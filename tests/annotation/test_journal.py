@@ -30,6 +30,7 @@ def test_what_was_answered_is_there_again(tmp_path: Path) -> None:
     assert again.last == "a"
     again.undo("a")
     assert "a" not in again.answers and again.last == "c"
+    assert again.labels == journal.labels == ("cat", "döner\n", "dog"), "in the order of their first use"
     journal.close()
     again.close()
 

@@ -72,6 +72,7 @@ def test_answers_become_a_table_that_fit_reads(shots: Path, tmp_path: Path, caps
         "unlabelled": 1,
         "gone": 1,
         "held_out": 0,
+        "differ": 0,
     }
     table = read(out / "labels.csv")
     assert table.modality == "image" and len(table) == 11 and table.classes == ("blue", "green", "red")
@@ -174,3 +175,45 @@ def test_faulty_rules_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFix
     assert code == 3 and "Did you mean 'bread'?" in told["error"]["faults"][0]["problem"]
     assert len(told["error"]["faults"]) == 2
     assert not (tmp_path / "out" / "weak.csv").exists()
+
+
+def test_answers_of_other_data_are_not_mixed_in(
+    shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    of = open_pool(shots, encoder="pixels:4")
+    with open_answers(out) as journal:
+        journal.answer(of.keys[0], of.ids[0], "red")
+    texts = reviews(tmp_path / "reviews.csv", 60)
+    code, told = run(capsys, texts, "--out", out)
+    assert code == 2 and "1 answer, and none is for an item of" in told["error"]["message"]
+    assert not (out / "labels.csv").exists()
+    assert run(capsys, *pixels(shots, out))[0] == 0
+
+
+def test_a_table_edited_between_two_sessions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows move, one goes, one gets a label of another kind in the table: answers stay with their texts, and what differs is told."""
+    data, out = reviews(tmp_path / "reviews.csv", 0), tmp_path / "out"
+    of = open_pool(data)
+    with open_answers(out) as journal:
+        for row in (3, 5, 7):
+            journal.answer(of.keys[row], of.ids[row], "tool")
+    head, *lines = data.read_text().splitlines()
+    lines[5] += "bread"
+    data.write_text("\n".join([head, *reversed(lines[:3] + lines[4:])]) + "\n")
+    code, result = run(capsys, data, "--out", out)
+    assert code == 0 and (result["counts"]["gone"], result["counts"]["differ"], result["counts"]["answered"]) == (
+        1,
+        1,
+        2,
+    )
+    table = {row["text"]: row["label"] for row in csv.DictReader((out / "labels.csv").read_text().splitlines())}
+    assert table == {of.contents[5]: "tool", of.contents[7]: "tool"}
+    (out / "labels.csv").write_text("text,label\nmine,bread\n")
+    assert main(["label", str(data), "--out", str(out)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "1 answer unlike the label that stands in the data now" in told
+        and "1 answer kept for items that are gone" in told
+    )
+    assert "labels-edited.csv" in told and (out / "labels-edited.csv").read_text().endswith("mine,bread\n")

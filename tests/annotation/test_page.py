@@ -90,6 +90,19 @@ def test_two_windows(page: Browser, tmp_path: Path) -> None:
         page.complaints[:] = [c for c in page.complaints if "409" not in c]  # the browser notes every refusal
 
 
+def test_undo_takes_back_what_this_window_shows(page: Browser, tmp_path: Path) -> None:
+    of = session(pool(), tmp_path, NAMES)
+    with running(of, tmp_path) as url:
+        page.go(url, f"{SHOWN} === 3")
+        page.press("1")
+        page.until(done(1))
+        other = of.state()["next"][0]["key"]
+        of.answer(other, "owl", new=False)
+        page.press("Backspace")
+        page.until("document.getElementById('taken').textContent === 'owl'")
+        assert dict(of.journal.answers) == {other: "owl"}
+
+
 def test_many_labels_are_found_by_typing(page: Browser, tmp_path: Path) -> None:
     of = session(pool(), tmp_path, [f"kind {i}" for i in range(50)])
     with running(of, tmp_path) as url:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from graft.data.read import read
+from graft.data.tables import csv_line
 from graft.diagnostics.corrections import KIND, Correction, checked, read_corrections
 from graft.errors import DataError, MissingError, UsageError
 from graft.fitting.questions import correct
@@ -64,6 +65,17 @@ def test_a_semicolon_table_and_a_text_over_two_lines(tmp_path: Path) -> None:
     assert Path(found.path).read_text() == '"Two\nbeers";bar\nThe judge rose;court\nCheers;bar\nA beer;bar\n'.join(
         ["text;label\n", ""]
     )
+
+
+def test_cells_with_line_ends_stay_whole(tmp_path: Path) -> None:
+    """A label over two lines is written as the table spells it, and a text with a bare carriage return out of JSON as one cell of a CSV."""
+    data = tmp_path / "talk.csv"
+    data.write_bytes(b'text,label\nBeer,"high\nbar"\nAle,"high\nbar"\nThe judge rose,court\nOrder,court\n')
+    found = run(data, tmp_path, ("2", "court", "high\nbar"))
+    assert (
+        read(found.path).classes == ("court", "high\nbar") and Path(found.path).read_bytes().count(b'"high\nbar"') == 3
+    )
+    assert csv_line(["a\rb", "c"]) == '"a\rb",c'
 
 
 def test_json_lines_keep_what_is_not_corrected(tmp_path: Path) -> None:
@@ -149,6 +161,7 @@ def test_every_correction_that_does_not_fit_is_named_at_once(tmp_path: Path) -> 
     ("text", "says"),
     [
         ("{", "not the JSON"),
+        ("[" * 20_000, "not the JSON"),
         ("[]", "not what the page"),
         ('{"corrections": []}', "not what the page"),
         ('{"kind": "graft label corrections", "corrections": [{"item": 3, "given": "a", "label": "b"}]}', "1 entries"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from graft.labelling.spreading import gain, neighbour_graph, probe, propagate, self_train
+from graft.store import index
 
 
 def ring(n: int) -> np.ndarray:
@@ -76,3 +77,19 @@ def test_a_gain_is_paired() -> None:
     assert found.value == pytest.approx(0.3) and found.low is not None and found.low > 0.2 and found.n == 100
     assert gain(before, before).low == gain(before, before).high == 0
     assert gain(right[:19], before[:19]).low is None
+
+
+def test_inverted_lists_find_nearly_the_same_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond some size not every pair is compared; two groups far apart stay apart, and most edges are those of all pairs."""
+    rng = np.random.default_rng(0)
+    x = (np.repeat(np.eye(2, 8), 700, axis=0) + 0.3 * rng.standard_normal((1400, 8))).astype(np.float32)
+    whole = neighbour_graph(x, k=5)
+    monkeypatch.setattr(index, "EXACT_NUMBERS", 1)
+    listed = neighbour_graph(x, k=5)
+    assert abs(listed - listed.T).max() < 1e-12 and not listed.diagonal().any()
+    assert ((whole > 0).multiply(listed > 0)).nnz > 0.9 * whole.nnz
+
+
+def test_copies_are_neighbours_and_nobody_is_his_own() -> None:
+    graph = neighbour_graph(np.ones((30, 4)), k=3)
+    assert not graph.diagonal().any() and (graph.getnnz(axis=1) >= 3).all()

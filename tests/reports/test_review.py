@@ -96,6 +96,9 @@ def test_keys_answer_and_undo(page: Browser) -> None:
     page.see("document.getElementById('undo').click()")
     assert told(page) == "0 of 6 judged, 0 changed"
     assert page.see("document.getElementById('undo').disabled") is True
+    for _ in range(6):
+        page.press("ArrowLeft")
+    assert told(page) == "6 of 6 judged, 0 changed: save the answers"
 
 
 def test_answers_outlast_the_page_and_are_saved_as_a_file(page: Browser, opened: str, tmp_path: Path) -> None:
@@ -110,7 +113,10 @@ def test_answers_outlast_the_page_and_are_saved_as_a_file(page: Browser, opened:
     )
     assert page.see("document.getElementById('where').textContent").startswith("3 of 6")
     page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path / "got"))
+    assert not page.see("document.getElementById('how').open")
     page.press("d")
+    assert page.see("document.getElementById('how').open")
+    assert "--corrections pets-corrections.json --out" in page.see("document.querySelector('#how pre').textContent")
     saved = tmp_path / "got" / "pets-corrections.json"
     for _ in range(200):
         if saved.exists():

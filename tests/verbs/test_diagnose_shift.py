@@ -73,6 +73,7 @@ def test_the_parts_of_one_set(tmp_path: Path) -> None:
     photos(tmp_path / "set" / "test", 6, seed=1, brighter=60)
     result = graft.diagnose_shift(tmp_path / "set", encoder="pixels:4", out=tmp_path / "found")
     assert (result.first.items, result.second.items, result.verdict) == (24, 12, "shifted")
+    assert result.name == "set train and set test"
     assert result.command == f"graft diagnose shift {tmp_path / 'set'} --encoder pixels:4"
 
 

@@ -10,8 +10,9 @@ from pydantic import Field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from graft.annotation.session import LONGEST_LABEL, Session
-from graft.annotation.tables import write_labels
+from graft.annotation.pool import LONGEST_LABEL
+from graft.annotation.session import Session
+from graft.annotation.tables import save_labels
 from graft.data.dataset import ImageSource
 from graft.server import shapes
 from graft.server.api import PAGE as SERVED_PAGE
@@ -52,9 +53,12 @@ def make_app(session: Session, folder: Path) -> FastAPI:
 
 def check_origin(request: HttpRequest) -> None:
     """Only this page may write: a page of another site, or one that took the name of this machine, may not. Raises Refusal (403)."""
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname
-    origin = request.headers.get("origin")
-    if host not in LOCAL or (origin is not None and urlsplit(origin).netloc != request.headers.get("host")):
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    try:
+        ours = urlsplit(f"//{host}").hostname in LOCAL and (origin is None or urlsplit(origin).netloc == host)
+    except ValueError:  # no address at all
+        ours = False
+    if not ours:
         raise Refusal(403, "UsageError", "Labels are taken from this machine's own page only.")
 
 
@@ -110,6 +114,6 @@ def _add_items(app: FastAPI, session: Session, folder: Path) -> None:
     @app.get("/labels.csv", response_class=Response, summary="The labels so far, as graft fit takes them")
     async def table(request: HttpRequest) -> Response:
         check_origin(request)
-        path = write_labels(folder, session.pool, session.journal.answers)
+        path = save_labels(folder, session.pool, session.journal)
         head = {"content-disposition": 'attachment; filename="labels.csv"'}
         return Response(path.read_bytes(), media_type="text/csv; charset=utf-8", headers=head)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from graft.errors import UsageError
 from graft.labelling.rules import Rule
 
 if TYPE_CHECKING:
@@ -50,35 +49,24 @@ def label(
     import time
 
     from graft.annotation.pool import classes_named, open_pool
-    from graft.annotation.weak import rules_of, weak_labels
-    from graft.annotation.work import answer_folder, check_flags, open_answers, run_queries
+    from graft.annotation.weak import check_rules, weak_labels
+    from graft.annotation.work import answer_folder, check_answers, check_flags, open_answers, run_queries
     from graft.fitting.session import command_line
 
     started = time.perf_counter()
     check_flags(top=top, seed=seed, port=port, serve=serve, rules=rules)
     named = classes_named(classes)
-    if isinstance(rules, Mapping) and not rules:
-        raise UsageError("rules is empty: give at least one.")
-    if rules is not None and not isinstance(rules, Mapping):
-        rules_of(rules, ())  # every line that cannot be used is told before anything is encoded
+    check_rules(rules)
     pool = open_pool(data, label=label, content=content, encoder=encoder, strict=strict)
     folder = answer_folder(None if out is None else Path(out), pool)
     flags["rules"] = None if isinstance(rules, Mapping) else rules
-    command = command_line("label", data, flags, DEFAULTS)
+    told = command_line("label", data, flags, DEFAULTS), started
     with open_answers(folder) as journal:
+        check_answers(folder, pool, journal.answers)
         if rules is not None:
-            return weak_labels(pool, journal.answers, named, rules, folder, command=command, started=started)
-        return run_queries(
-            pool,
-            journal,
-            named,
-            folder,
-            how=how,
-            top=top,
-            seed=seed,
-            port=port if serve else None,
-            told=(command, started),
-        )
+            return weak_labels(pool, journal.answers, named, rules, folder, told=told)
+        at = port if serve else None
+        return run_queries(pool, journal, named, folder, how=how, top=top, seed=seed, port=at, told=told)
 
 
 DEFAULTS = label.__kwdefaults__ or {}  # in the function the name is that of a flag

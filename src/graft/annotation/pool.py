@@ -5,6 +5,7 @@ Legend: N items, D dims, C classes.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft import encoding
+from graft.data.columns import read_label
 from graft.data.dataset import Content, clean_label, natural_key
 from graft.data.read import read
 from graft.encoders.open import BUNDLED, open_encoder
@@ -22,13 +24,14 @@ from graft.heads.normalise import Normaliser
 from graft.labelling.outcome import Counts, Query
 from graft.labelling.queries import at_random, best_first, closeness, entropy, k_centre, typical
 from graft.labelling.spreading import probe
+from graft.reports.formats import plural
 from graft.results import Fault
 from graft.store.cache import VectorCache
 
 Answers = Mapping[str, str | None]  # content hash -> label, None for an item that was set aside
 CLEAN = 10.0  # c of the probe on labels of people: at 1 the first few labels move it too little (docs/LOG.md)
 FEW = 5  # labels a class up to which typical items are asked for, and from which close calls are
-WAYS = ("auto", "uncertainty", "margin", "core-set", "typical", "random")
+LONGEST_LABEL = 200  # characters
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,10 @@ class Pool:
             skipped=sum(copies.values()) - answered,
             unlabelled=unlabelled,
             gone=sum(key not in copies for key in answers),
+            differ=sum(
+                given is not None and answers.get(key) not in (None, given)
+                for key, given in zip(self.keys, self.given, strict=True)
+            ),
             held_out=self.held_out,
         )
 
@@ -120,10 +127,22 @@ def classes_named(given: str | None) -> tuple[str, ...]:
         return ()
     names = [clean_label(name) for name in given.split(",")]
     problems = ["--classes has an empty name."] * ("" in names)
+    problems += [f"--classes: {problem}" for name in names if name and (problem := no_label(name))]
     problems += [f"--classes names {name!r} twice." for name in sorted({n for n in names if n and names.count(n) > 1})]
     if problems:
         raise UsageError(" ".join(problems))
     return tuple(names)
+
+
+def no_label(word: str) -> str:
+    """Why a table of labels could not hold this word (as `clean_label` leaves it), or nothing."""
+    if not 1 <= len(word) <= LONGEST_LABEL:
+        return f"A label has 1 to {LONGEST_LABEL} characters."
+    if any(unicodedata.category(sign) in ("Cc", "Zl", "Zp") for sign in word):
+        return f"{word!r} holds signs that are not seen: a label is one line of text."
+    if (read := read_label(word, typed=False)) != word:
+        return f"{word!r} cannot be a label: read from a table it means {'no label' if read is None else repr(read)}."
+    return ""
 
 
 def all_classes(named: Sequence[str], labels: Sequence[str | None]) -> tuple[str, ...]:
@@ -186,11 +205,8 @@ def next_batch(pool: Pool, answers: Answers, classes: Sequence[str], how: str, k
 def _way(how: str, labelled: int, met: int, classes: int) -> tuple[str, str]:
     if how == "auto":
         if met < 2 or labelled < FEW * classes:
-            have = f"{labelled:,} label{'s' * (labelled != 1)}" if labelled else "no label"
-            return (
-                "typical",
-                f"There is {have} yet, so that a model knows little: typical items of all kinds come first.",
-            )
+            have = f"{plural(labelled, 'label')} so far" if labelled else "No label yet"
+            return "typical", f"{have}: a model knows little, so typical items of all kinds come first."
         return "margin", "There are labels enough for a first model: items it cannot decide about teach it most."
     if how in ("margin", "uncertainty") and met < 2:
         raise UsageError(

@@ -15,14 +15,13 @@ from graft.server.run import free_address, listen, run_loop, stop_on_signals, to
 _LOG = logging.getLogger("graft.server")
 HOST = "127.0.0.1"  # never another: there is no password
 BODY = 64 * 1024  # bytes of a request
-SECONDS = 120.0  # for a request: a batch is ranked in one
+SECONDS = 1800.0  # for a request: a batch is ranked in one, of millions of items perhaps
 
 
 def serve_page(session: Session, folder: Path, port: int) -> None:
     """Serve until Ctrl-C. Raises what `free_address` raises where the port cannot be listened at."""
     address, port = free_address(HOST, port)
     with told():
-        _LOG.info("Label at http://%s:%d (Ctrl-C stops; every answer is saved at once)", address, port)
         run_loop(_until_signalled(session, folder, address, port))
 
 
@@ -38,6 +37,7 @@ async def serve_until(stop: asyncio.Event, session: Session, folder: Path, addre
     app: Any = make_app(session, folder)
     with ThreadPoolExecutor(1) as idle:
         nothing = Vectors(Releases({}, {}), limits, idle)  # the door's quick way in leads to no index here
+        _LOG.info("Label at http://%s:%d (Ctrl-C stops; every answer is saved at once)", address, port)
         await listen(Door(nothing, app, limits, Measures()), stop, address, port)
 
 

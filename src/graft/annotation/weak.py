@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from graft.annotation.pool import Answers, Pool, all_classes
 from graft.annotation.tables import write_weak
+from graft.errors import UsageError
 from graft.labelling.dawid_skene import Weighed, weigh
 from graft.labelling.outcome import RuleResult, StepResult, WeakResult
 from graft.labelling.rules import Rule, Votes, apply_rules, read_rules
@@ -41,6 +42,14 @@ def rules_of(given: Path | str | Mapping[str, Rule], classes: tuple[str, ...]) -
     return dict(given) if isinstance(given, Mapping) else read_rules(Path(given).expanduser(), classes)
 
 
+def check_rules(given: Path | str | Mapping[str, Rule] | None) -> None:
+    """Raise what makes rules useless whatever the data are, every line at once: before anything is encoded."""
+    if isinstance(given, Mapping) and not given:
+        raise UsageError("rules is empty: give at least one.")
+    if given is not None:
+        rules_of(given, ())
+
+
 def weak_labels(
     pool: Pool,
     answers: Answers,
@@ -48,10 +57,12 @@ def weak_labels(
     rules: Path | str | Mapping[str, Rule],
     folder: Path,
     *,
-    command: str,
-    started: float,
+    told: tuple[str, float],
 ) -> WeakResult:
-    """Apply the rules to every item (pictures by their names), weigh them, try to carry the labels further, and write `weak.csv`."""
+    """Apply the rules to every item (pictures by their names), weigh them, try to carry the labels further, and write `weak.csv`.
+
+    `told`: the command, and when it began.
+    """
     known = pool.labels(answers)
     classes = all_classes(named, known)
     read_by = rules_of(rules, classes)
@@ -77,9 +88,9 @@ def weak_labels(
         labelled=labelled,
         out=str(folder),
         files=(str(path),),
-        command=command,
+        command=told[0],
         faults=(*pool.faults, *votes.faults),
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - told[1],
     )
 
 

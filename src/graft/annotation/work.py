@@ -10,10 +10,11 @@ from typing import Any
 
 from graft.annotation.journal import NAME, Journal
 from graft.annotation.pool import Answers, Batch, Pool, all_classes, next_batch
-from graft.annotation.tables import LABELS, NEXT, PICTURES, WEAK, write_labels, write_next
+from graft.annotation.tables import LABELS, NEXT, PICTURES, WEAK, edited, save_labels, write_next
 from graft.errors import UsageError
 from graft.fitting.session import folders_named
 from graft.labelling.outcome import LabelResult
+from graft.reports.formats import plural
 from graft.store.files import alone, check_writable
 
 MOST = 10_000  # items of a batch
@@ -46,7 +47,7 @@ def answer_folder(out: Path | None, pool: Pool) -> Path:
     """
     folder = (out or next(folders_named(f"{pool.name}-labels"))).expanduser()
     check_writable(folder / NAME)
-    ours = {NAME, NEXT, LABELS, WEAK, PICTURES}
+    ours = {NAME, NEXT, LABELS, WEAK, PICTURES, *(path.name for path in edited(folder))}
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file: name a folder.")
     others = (
@@ -55,6 +56,14 @@ def answer_folder(out: Path | None, pool: Pool) -> Path:
     if others:
         raise UsageError(f"--out {folder} holds other things ({', '.join(others[:3])}): name a folder of its own.")
     return folder
+
+
+def check_answers(folder: Path, pool: Pool, answers: Answers) -> None:
+    """Raise UsageError where the folder's answers are all for items of other data: they would be of no use here, nor would these be there."""
+    if answers and pool.count(answers).gone == len(answers):
+        raise UsageError(
+            f"{folder} holds {plural(len(answers), 'answer')}, and none is for an item of {pool.source}: name another folder with --out."
+        )
 
 
 @contextlib.contextmanager
@@ -89,17 +98,17 @@ def run_queries(
     began = time.perf_counter()
     batch = rank(journal.answers, classes)
     seconds = time.perf_counter() - began
-    files = [write_next(folder, batch.items), write_labels(folder, pool, journal.answers)]
+    files = [write_next(folder, batch.items), save_labels(folder, pool, journal)]
     if port is not None:
         from graft.annotation.run import serve_page
         from graft.annotation.session import Session
 
+        session = Session(pool, journal, named, rank, batch)
         try:
-            serve_page(Session(pool, journal, classes, rank, batch), folder, port)
+            serve_page(session, folder, port)
         finally:
-            write_labels(folder, pool, journal.answers)
-            answers = journal.answers
-            batch = Batch(batch.how, batch.why, tuple(item for item in batch.items if item.key not in answers))
+            batch = session.batch()
+            save_labels(folder, pool, journal)
             write_next(folder, batch.items)
     return LabelResult(
         name=pool.name,
@@ -115,4 +124,5 @@ def run_queries(
         command=told[0],
         faults=pool.faults,
         seconds=seconds,
+        edited=tuple(map(str, edited(folder))),
     )

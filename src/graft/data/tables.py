@@ -211,6 +211,13 @@ def csv_records(
         lines.undo()
 
 
+def csv_line(cells: Sequence[object], delimiter: str = ",") -> str:
+    """One record as it is written, without its line end: a cell with a line end of any kind is quoted, which `csv.writer` does only for its own."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream, delimiter=delimiter, lineterminator="\r\n").writerow(cells)
+    return stream.getvalue()[:-2]
+
+
 def _open_csv(path: Path, is_header: IsHeader) -> Table:
     delimiter, quoting = _dialect(path)
     with _open_text(path) as stream:

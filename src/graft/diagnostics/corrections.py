@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 
 from graft.data.columns import Wanted, looks_like_header, read_label
 from graft.data.dataset import Dataset, ImageSource
-from graft.data.tables import Row, Table, decode_text, open_table
+from graft.data.tables import Row, Table, csv_line, decode_text, open_table
 from graft.errors import DataError, MissingError, UsageError, unknown
 from graft.reports.review import CorrectedTable
 from graft.results import Fault
@@ -37,7 +36,7 @@ def read_corrections(path: Path) -> tuple[Correction, ...]:
         tree = json.loads(path.read_bytes())
     except FileNotFoundError as problem:
         raise MissingError(f"There is no file {path} for --corrections.") from problem
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise DataError(
             f"{path}, given for --corrections, is not the JSON that the page saves: {problem}."
         ) from problem
@@ -127,10 +126,8 @@ def write_corrected(dataset: Dataset, corrections: Mapping[str, Correction], out
 def _listing(dataset: Dataset, changed: Mapping[str, str]) -> bytes:
     """A CSV of pictures by path or of texts by id, with labels (empty where there is none), and the official part where there is one."""
     pictures = dataset.modality == "image"
-    stream = io.StringIO(newline="")
-    table = csv.writer(stream, lineterminator="\n")
     parts = None if dataset.test_mask is None else ["test" if test else "train" for test in dataset.test_mask.tolist()]
-    table.writerow([*(("path",) if pictures else ("id", "text")), "label", *(["part"] if parts else [])])
+    lines = [csv_line([*(("path",) if pictures else ("id", "text")), "label", *(["part"] if parts else [])])]
     for number, (item, content, code) in enumerate(
         zip(dataset.ids, dataset.contents, dataset.labels.tolist(), strict=True)
     ):
@@ -139,8 +136,8 @@ def _listing(dataset: Dataset, changed: Mapping[str, str]) -> bytes:
             shown = [str(content.path.absolute()) if content.member is None else item]
         else:
             shown = [item, content]
-        table.writerow([*shown, label, *([parts[number]] if parts else [])])
-    return stream.getvalue().encode("utf-8", "replace")
+        lines.append(csv_line([*shown, label, *([parts[number]] if parts else [])]))
+    return "\n".join([*lines, ""]).encode("utf-8", "replace")
 
 
 def _table(dataset: Dataset, changed: Mapping[str, str]) -> tuple[str, bytes, int]:
@@ -210,15 +207,10 @@ def _edit_csv(record: str, row: Row, new: Mapping[int, Any], table: Table) -> st
     assert row.cells is not None
     delimiter = table.notes.get("delimiter", "\t" if table.path.suffix.lower() == ".tsv" else ",").replace("tab", "\t")
 
-    def written(cells: Sequence[str]) -> str:
-        stream = io.StringIO(newline="")
-        csv.writer(stream, delimiter=delimiter, lineterminator="").writerow(cells)
-        return stream.getvalue()
-
     pieces = record.split(delimiter)
     if len(pieces) == len(row.cells):
-        return delimiter.join(written([new[i]]) if i in new else piece for i, piece in enumerate(pieces))
-    return written([new.get(i, cell) for i, cell in enumerate(row.cells)])
+        return delimiter.join(csv_line([new[i]], delimiter) if i in new else piece for i, piece in enumerate(pieces))
+    return csv_line([new.get(i, cell) for i, cell in enumerate(row.cells)], delimiter)
 
 
 def _parquet(path: Path, place: Mapping[str, int], changed: Mapping[str, str], *, pictures: bool) -> tuple[bytes, int]:

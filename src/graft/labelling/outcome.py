@@ -32,6 +32,7 @@ class Counts:
     unlabelled: int
     gone: int = 0  # answers kept for items that are no longer in the data
     held_out: int = 0  # items of the data's own test part, which are never asked for
+    differ: int = 0  # items whose answer is another than the label that stands in the data now; the answer counts
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class LabelResult:
     command: str
     faults: tuple[Fault, ...] = ()
     seconds: float = 0.0
+    edited: tuple[str, ...] = ()  # tables of labels that were changed by hand and kept
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,18 @@ Legend: N items, R rules.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.errors import DataError, MissingError, unknown
 from graft.results import Fault
+from graft.settings import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
 Rule = Callable[[str], str | None]
 ABSTAINS = -1
+RULE = "rule"  # what faults of rules are about
+PATIENCE = 10.0  # seconds that a rule may take for one item; twice that may pass until it is noticed
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,18 +99,24 @@ def _rule(label: str, said: str) -> Rule:
     words = [word.strip() for word in said.split(",") if word.strip()]
     if not words:
         raise ValueError("it names no word")
+    if any(len(word) > 2 and word.startswith("/") and word.endswith("/") for word in words):
+        raise ValueError("an expression between slashes stands on a line of its own")
     return keyword(label, *words)
 
 
 def apply_rules(rules: Mapping[str, Rule], texts: Sequence[str], classes: Sequence[str]) -> Votes:
-    """What every rule says of every text. A rule that raises says nothing there, and is told once with how often it did.
+    """What every rule says of every text. A rule that raises says nothing there, and is told once with how often it did; one that does not
+    return from an item within ten seconds is left out.
 
     `classes` are the labels there are, or empty: then those that the rules name, sorted. Raises DataError, with every fault of every
     rule, for labels that are not known and where no rule says anything.
     """
     import numpy as np
 
-    said = {name: _say(name, rule, texts) for name, rule in rules.items()}
+    said = {}
+    for number, (name, rule) in enumerate(rules.items()):
+        progress("rules", number, len(rules))
+        said[name] = _say(name, rule, texts)
     named = {label for labels, _ in said.values() for label in labels if label is not None}
     known = tuple(classes) or tuple(sorted(named))
     code = {label: i for i, label in enumerate(known)}
@@ -114,7 +126,8 @@ def apply_rules(rules: Mapping[str, Rule], texts: Sequence[str], classes: Sequen
         for name, (labels, _) in said.items()
         for label in sorted({label for label in labels if label is not None and label not in code})
     ]
-    faults += [Fault(name, "it says nothing of any item") for name, (labels, _) in said.items() if not any(labels)]
+    silent = [name for name, (labels, found) in said.items() if not any(labels) and not found]
+    faults += [Fault(name, "it says nothing of any item", about=RULE) for name in silent]
     if strange:
         raise DataError("Rules name labels that are not known: --classes adds labels.", faults=[*strange, *faults])
     if not named:
@@ -126,16 +139,49 @@ def apply_rules(rules: Mapping[str, Rule], texts: Sequence[str], classes: Sequen
 def _say(name: str, rule: Rule, texts: Sequence[str]) -> tuple[list[str | None], list[Fault]]:
     labels: list[str | None] = []
     problems: list[tuple[int, str]] = []
-    for place, text in enumerate(texts):
-        try:
-            label = rule(text)
-            if label is not None and (not isinstance(label, str) or not label):
-                raise TypeError(f"it returned {label!r}, neither a label nor None")
-        except Exception as problem:  # a rule is anybody's code
-            label = None
-            problems.append((place, f"{type(problem).__name__}: {problem}"))
-        labels.append(label)
+    try:
+        with _patience(lambda: len(labels)):
+            for place, text in enumerate(texts):
+                try:
+                    label = rule(text)
+                    if label is not None and (not isinstance(label, str) or not label):
+                        raise TypeError(f"it returned {label!r}, neither a label nor None")
+                except Exception as problem:  # a rule is anybody's code
+                    label = None
+                    problems.append((place, f"{type(problem).__name__}: {problem}"))
+                labels.append(label)
+    except _NoReturn:
+        why = f"it did not return within {PATIENCE:g} seconds on item {len(labels)}, and is left out"
+        return [None] * len(texts), [Fault(name, why, about=RULE)]
     if not problems:
         return labels, []
     at, what = problems[0]
-    return labels, [Fault(name, f"it failed on {len(problems):,} of {len(texts):,} items, first on item {at}: {what}")]
+    why = f"it failed on {len(problems):,} of {len(texts):,} items, first on item {at}: {what}"
+    return labels, [Fault(name, why, about=RULE)]
+
+
+class _NoReturn(BaseException):
+    """Raised inside a rule; no rule's own `except Exception` stops it."""
+
+
+@contextlib.contextmanager
+def _patience(done: Callable[[], int]) -> Iterator[None]:
+    """Raise _NoReturn where `done()` stands still for PATIENCE seconds; in the main thread alone, as signals come there, and not on Windows."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = -1
+
+    def look(*_: object) -> None:
+        nonlocal before
+        before, last = done(), before
+        if before == last:
+            raise _NoReturn
+
+    handler = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)

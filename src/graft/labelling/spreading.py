@@ -15,6 +15,7 @@ from graft.heads.linear import LinearHead
 from graft.metrics.intervals import mean_interval
 from graft.results import Interval
 from graft.settings import progress
+from graft.store.index import build, exact, plan, prepared
 
 FloatArray = NDArray[np.floating[Any]]
 Floats = NDArray[np.float64]
@@ -22,6 +23,7 @@ Codes = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 BLOCK = 1024
+FOUND = 0.95  # share of the nearest neighbours that inverted lists have to find
 STEPS, ENOUGH = 500, 1e-6
 ROUNDS = 5  # of self-training
 FEWEST_JUDGES = 20  # labelled items without which nothing is said to have helped
@@ -30,27 +32,33 @@ FEWEST_JUDGES = 20  # labelled items without which nothing is said to have helpe
 def neighbour_graph(x_ND: FloatArray, k: int = 10) -> Any:
     """Symmetric sparse matrix (N, N) S = D^-1/2 W D^-1/2 of the k nearest by cosine; W is the cosine where it is above 0, else absent.
 
-    An item without a neighbour at a positive cosine has an empty row. N² · D multiplications in blocks: 20,000 items take seconds.
+    An item without a neighbour at a positive cosine has an empty row. Up to some eight million numbers (20,000 items of 384) every pair is
+    compared; beyond that inverted lists find .95 of the neighbours, as in an index: 100,000 items take one minute, not four.
     """
     from scipy.sparse import csr_matrix, diags
 
-    norm_N1 = np.linalg.norm(x_ND, axis=1, keepdims=True)
-    unit_ND = np.asarray(x_ND / np.where(norm_N1 > 0, norm_N1, 1), np.float32)
-    n = len(unit_ND)
+    n, dim = x_ND.shape
     k = min(k, n - 1)
     if k < 1:
         return csr_matrix((n, n))
-    near, weight = [], []
+    unit_ND = prepared(np.asarray(x_ND, np.float32), "cosine")
+    structure, keys = plan(n, dim), np.arange(n)
+    segment = (
+        exact([unit_ND], keys, dim)
+        if structure.kind == "exact"
+        else build(lambda: (unit_ND[i : i + BLOCK] for i in range(0, n, BLOCK)), keys, dim, structure, recall=FOUND)
+    )
+    near, weight = np.empty((n, k), np.int64), np.empty((n, k))
     for start in range(0, n, BLOCK):
         progress("neighbours", start, n)
-        cosine_BN = unit_ND[start : start + BLOCK] @ unit_ND.T
-        rows_B = np.arange(len(cosine_BN))
-        cosine_BN[rows_B, start + rows_B] = -np.inf
-        best_BK = np.argpartition(cosine_BN, n - k, axis=1)[:, n - k :]
-        near.append(best_BK)
-        weight.append(np.maximum(np.take_along_axis(cosine_BN, best_BK, axis=1), 0))
-    to = np.concatenate(near).ravel()
-    w_NN = csr_matrix((np.concatenate(weight).ravel().astype(np.float64), (np.repeat(np.arange(n), k), to)), (n, n))
+        block = slice(start, start + BLOCK)
+        cosine_BK, rows_BK = segment.search(unit_ND[block], k + 1)
+        itself_BK = (rows_BK == keys[block, None]) | (rows_BK < 0)
+        itself_BK[~itself_BK.any(axis=1), -1] = True  # copies are as near: the last one found gives way
+        order_BK = np.argsort(itself_BK, axis=1, kind="stable")[:, :k]
+        near[block] = np.take_along_axis(np.maximum(rows_BK, 0), order_BK, axis=1)
+        weight[block] = np.take_along_axis(np.where(itself_BK, 0, np.maximum(cosine_BK, 0)), order_BK, axis=1)
+    w_NN = csr_matrix((weight.ravel(), (np.repeat(keys, k), near.ravel())), (n, n))
     w_NN = w_NN.maximum(w_NN.T)
     degree_N = np.asarray(w_NN.sum(axis=1)).ravel()
     half = diags(np.where(degree_N > 0, 1 / np.sqrt(np.where(degree_N > 0, degree_N, 1)), 0))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from graft.labelling.rules import RULE
+from graft.reports.formats import plural
 from graft.tables.parts import faults, heading, interval, line, plain_table, signed
 
 if TYPE_CHECKING:
@@ -17,14 +19,19 @@ ITEMS_SHOWN = 20
 
 def label_table(result: LabelResult) -> RenderableType:
     """The next items with their reasons, and how to go on."""
-    parts: list[RenderableType] = [heading(f"{result.name}: {len(result.items):,} items to label next")]
-    parts += [Text(line(f"{result.how}. {result.why}", 400)), Text(_counts(result.counts))]
+    counts = result.counts
+    labelled, asked = counts.given + counts.answered, plural(len(result.items), "item")
+    head = f"{asked} to label next" if result.items else f"{labelled:,} of {plural(counts.items, 'item')} labelled"
+    parts: list[RenderableType] = [heading(f"{result.name}: {head}")]
+    if result.items:
+        parts.append(Text(line(f"{result.how}. {result.why}", 400)))
+    parts.append(Text(_counts(counts)))
     if result.columns:
         parts.append(
             Text(line("Read as " + ", ".join(f"{role}: {name}" for role, name in result.columns.items()) + ".", 400))
         )
     if result.classes:
-        parts.append(Text(line(f"{len(result.classes)} labels: {', '.join(result.classes)}.", 400)))
+        parts.append(Text(line(f"{plural(len(result.classes), 'label')}: {', '.join(result.classes)}.", 400)))
     parts.append(Text(""))
     table = plain_table("", "item", "why", "text") if result.modality == "text" else plain_table("", "item", "why")
     for rank, item in enumerate(result.items[:ITEMS_SHOWN], start=1):
@@ -35,15 +42,21 @@ def label_table(result: LabelResult) -> RenderableType:
     if len(result.items) > ITEMS_SHOWN:
         parts.append(Text(f"... and {len(result.items) - ITEMS_SHOWN:,} more in {result.files[0]}."))
     parts += faults(result.faults)
-    parts.append(Text(f"Labels so far: {result.files[1]}, as graft fit takes it."))
-    if result.items:
-        parts.append(Text("To label on a page: the same command with --serve."))
+    for path in result.edited:
+        parts.append(Text(f"labels.csv was changed by hand and is kept as {path}: it is written from the answers."))
+    if labelled:
+        parts.append(Text(f"To learn from the labels so far: graft fit {result.files[1]}"))
+    if counts.unlabelled > counts.skipped:
+        served = "--serve" in result.command.split()
+        parts.append(
+            Text("To go on: the same command." if served else "To label on a page: the same command with --serve.")
+        )
     return Group(*parts)
 
 
 def weak_table(result: WeakResult) -> RenderableType:
     """What rules are worth, what was written."""
-    parts: list[RenderableType] = [heading(f"{result.name}: labels from {len(result.rules)} rules")]
+    parts: list[RenderableType] = [heading(f"{result.name}: labels from {plural(len(result.rules), 'rule')}")]
     parts += [Text(_counts(result.counts)), Text("")]
     table = plain_table("rule", "speaks of", "with others", "against others", "estimated right", "right, measured")
     for rule in result.rules:
@@ -58,16 +71,28 @@ def weak_table(result: WeakResult) -> RenderableType:
         for step in result.steps:
             ways.add_row(step.name, interval(step.accuracy), signed(step.gain), step.why)
         parts += [ways, Text("")]
-    parts += faults(result.faults)
+    parts += faults([fault for fault in result.faults if fault.about != RULE])
+    parts += [
+        Text(f"{line(fault.where, 60)}: {line(fault.problem, 1000)}", style="yellow")
+        for fault in result.faults
+        if fault.about == RULE
+    ]
     told = ", ".join(f"{count:,} {source}" for source, count in result.labelled.items())
     parts.append(Text(f"Labels written to {result.files[0]}: {told}. Next: graft fit {result.files[0]}"))
     return Group(*parts)
 
 
 def _counts(counts: Counts) -> str:
-    held = f"; {counts.held_out:,} of its test part are left alone" if counts.held_out else ""
-    gone = f"; {counts.gone:,} answers are kept for items that are gone" if counts.gone else ""
+    more = []
+    if counts.held_out:
+        more.append(f"{counts.held_out:,} of its test part {'is' if counts.held_out == 1 else 'are'} left alone")
+    if counts.gone:
+        more.append(f"{plural(counts.gone, 'answer')} kept for items that are gone")
+    if counts.differ:
+        more.append(
+            f"{plural(counts.differ, 'answer')} unlike the label that stands in the data now: the answer counts"
+        )
     return (
-        f"{counts.items:,} items: {counts.given:,} labelled in the data, {counts.answered:,} by you, {counts.skipped:,} skipped, "
-        f"{counts.unlabelled:,} without a label{held}{gone}."
+        f"{plural(counts.items, 'item')}: {counts.given:,} labelled in the data, {counts.answered:,} by you, {counts.skipped:,} skipped, "
+        f"{counts.unlabelled:,} without a label{''.join(f'; {one}' for one in more)}."
     )

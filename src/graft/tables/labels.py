@@ -9,6 +9,7 @@ from rich.text import Text
 
 from graft.label_curve import CurveResult, LabelCurve
 from graft.reports.curve import told, told_first
+from graft.reports.formats import plural
 from graft.tables.parts import faults, heading, line, plain_table
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def curve_table(result: CurveResult) -> RenderableType:
 def doubts_table(result: LabelsResult) -> RenderableType:
     """The most doubtful labels, and where to judge them."""
     parts: list[RenderableType] = [
-        heading(f"{result.name}: {result.doubted:,} of {result.asked:,} labels doubted"),
+        heading(f"{result.name}: {result.doubted:,} of {plural(result.asked, 'label')} doubted"),
         Text(
             f"{result.strategy} on {result.encoder} gives {result.right.value:.1%} of the items the label they have "
             f"(the largest class: {result.chance:.1%})."
@@ -61,20 +62,21 @@ def doubts_table(result: LabelsResult) -> RenderableType:
     if result.lone:
         parts.append(Text(f"Not asked, with a single item: {line(', '.join(result.lone), 200)}"))
     parts += faults(result.faults)
-    return Group(*parts, Text(""), Text(f"To judge them, open {result.out}/review.html"))
+    told = f"To judge them, open {result.out}/review.html" if result.suspects else f"The page: {result.out}/review.html"
+    return Group(*parts, Text(""), Text(told))
 
 
 def corrected_line(result: CorrectedTable) -> RenderableType:
     """What was changed, and where it is."""
     parts: list[RenderableType] = [
-        heading(f"{result.path}: {result.changed:,} labels changed of {result.rows:,} rows"),
+        heading(f"{result.path}: {plural(result.changed, 'label')} changed of {plural(result.rows, 'row')}"),
         Text(f"{result.confirmed:,} confirmed as they were."),
     ]
     if result.lost:
-        parts.append(Text(f"{result.lost:,} items could not be read and are left out.", style="yellow"))
+        parts.append(Text(f"{plural(result.lost, 'item')} could not be read, and left out.", style="yellow"))
     if result.pairs:
         table = plain_table("label", "now", "items")
         for given, label, number in result.pairs[:SHOWN]:
             table.add_row(line(given, 40), line(label, 40), f"{number:,}")
         parts += [Text(""), table]
-    return Group(*parts)
+    return Group(*parts, Text(""), Text(f"Next: graft fit {result.path}"))

@@ -37,7 +37,8 @@ def shift_table(result: ShiftResult) -> RenderableType:
         )
     if result.kernel:
         table.add_row(f"kernel, MMD² {result.kernel.value:.2g}", "", f"{result.kernel.p:.3f}", "", "", "", "")
-    parts.append(table)
+    if result.senses or result.kernel:
+        parts.append(table)
     if result.labels:
         parts += [Text(""), *_labels(result.labels)]
     if result.words:
@@ -47,7 +48,12 @@ def shift_table(result: ShiftResult) -> RenderableType:
         parts += [Text(""), told]
     parts += [Text(""), *(Text(line(note, 400)) for note in result.notes)]
     if result.out:
-        parts.append(Text(f"The items that give it away are in the report: {result.out}/report.html"))
+        shown = (
+            "The report"
+            if result.verdict == "same" or not result.senses
+            else "The report, with the items that give it away"
+        )
+        parts.append(Text(f"{shown}: {result.out}/report.html"))
     return Group(*parts, *faults(result.faults))
 
 

@@ -107,8 +107,8 @@ def shift(
     started = time.perf_counter()
     one = read(first, label=label, content=content)
     one, two = parts(one) if second is None else (one, read(second, label=label, content=content))
-    name = one.name if second is None else f"{one.name} and {two.name}"
-    folder = free_folder(None if out is None else Path(out), f"{one.name}-shift")
+    name = f"{one.name} and {two.name}"
+    folder = free_folder(None if out is None else Path(out), f"{_stem(first)}-shift")
     read_at = time.perf_counter()
     pair = side_by_side(one, two, encoder=encoder, sample=sample, seed=seed)
     encoded_at = time.perf_counter()
@@ -220,7 +220,7 @@ def labels(
         "File that the page saved: a copy of the data with these labels is written, and nothing is judged.",
     ] = None,
     out: Annotated[
-        Path | str | None, "Folder to write, which must not exist. Default: graft-out/NAME-labels, or NAME-corrected."
+        Path | str | None, "Folder to write, which must not exist. Default: graft-out/NAME-doubts, or NAME-corrected."
     ] = None,
     label: Annotated[str | None, "Column of labels; guessed when left out."] = None,
     content: Annotated[str | None, "Column of texts or picture paths; guessed when left out."] = None,
@@ -245,7 +245,7 @@ def labels(
     if corrections is not None:
         folder = free_folder(wanted, f"{_stem(data)}-corrected")
         return correct(data, Path(corrections), folder, label=label, content=content)
-    folder = free_folder(wanted, f"{_stem(data)}-labels")
+    folder = free_folder(wanted, f"{_stem(data)}-doubts")
     command = command_line("diagnose labels", data, flags, labels.__kwdefaults__ or {})
     columns = {"label": label, "content": content, "group": group, "encoder": encoder}
     return doubt(data, columns, most=most, seed=seed, command=command, folder=folder)

@@ -5,12 +5,12 @@ Legend: N items, D dims.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graft.data.tables import csv_line
 from graft.errors import UsageError
 from graft.results import Prediction, to_json
 from graft.store.files import check_writable, write_with
@@ -63,12 +63,12 @@ def _row(answer: Prediction | Estimate, answers: Predictions | Estimates) -> dic
 def _answers_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     plain = [name for name in rows[0] if name != "top"] if rows else ["item"]
     most = max((len(row.get("top", ())) for row in rows), default=0)
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", lineterminator="\n")
-        table.writerow([*plain, *(f"{name}_{i + 1}" for i in range(most) for name in ("top", "p"))])
-        for row in rows:
-            cells = ["" if row[name] is None else row[name] for name in plain]
-            table.writerow([*cells, *(cell for pair in row.get("top", ()) for cell in pair)])
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    lines = [csv_line([*plain, *(f"{name}_{i + 1}" for i in range(most) for name in ("top", "p"))], delimiter)]
+    for row in rows:
+        cells = ["" if row[name] is None else row[name] for name in plain]
+        lines.append(csv_line([*cells, *(cell for pair in row.get("top", ()) for cell in pair)], delimiter))
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8", newline="\n")
 
 
 def _answers_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -50,7 +50,7 @@ function glance(label) {
   return new Promise((done) => setTimeout(done, GLANCE));
 }
 
-const undo = () => work(() => send("/v1/undo", {}));
+const undo = () => work(() => send("/v1/undo", { item: state.last.key })); // the one that is shown, whatever another window answered since
 const more = () => work(() => send("/v1/batches", {}));
 
 function matching() {
@@ -63,7 +63,7 @@ function matching() {
 
 function classes() {
   $("classes").replaceChildren(...matching().map(({ name, count, key }) => {
-    const button = make("button", { type: "button", onclick: () => give(name) },
+    const button = make("button", { type: "button", title: name, onclick: () => give(name) },
       make("kbd", { textContent: key?.toUpperCase() ?? "·" }), make("span", { className: "word", textContent: name }),
       make("span", { className: "count", textContent: count ? number(count) : "" }));
     button.dataset.name = name;
@@ -175,7 +175,7 @@ async function begin() {
   document.addEventListener("keydown", press);
   // A button that was clicked lets go of the focus, or Space and Enter would press it again.
   document.addEventListener("click", (event) => { if (event.detail && event.target.closest("button")) document.activeElement.blur(); });
-  $("undo").addEventListener("click", undo);
+  $("undo").addEventListener("click", () => state?.last && undo());
   $("skip").addEventListener("click", () => give(null));
   $("new").addEventListener("click", () => open("new"));
   $("find").addEventListener("click", () => open("find"));

@@ -46,7 +46,7 @@
     const row = make("li");
     const button = make("button");
     button.type = "button";
-    button.append(make("span", "", "dot"), make("span", card.item));
+    button.append(make("span", "", "dot"), make("span", card.text ? card.text.slice(0, 80) : card.item));
     button.title = card.item;
     button.addEventListener("click", () => show(position));
     row.append(button);
@@ -98,7 +98,8 @@
     if (row.offsetTop < list.scrollTop + list.offsetTop || row.offsetTop > list.scrollTop + list.offsetTop + list.clientHeight - row.offsetHeight)
       list.scrollTop = row.offsetTop - list.offsetTop - list.clientHeight / 2;
     const changes = [...found].filter(([position, label]) => label !== cards[position].given).length;
-    at("done").textContent = `${found.size} of ${cards.length} judged, ${changes} changed`;
+    const all = found.size === cards.length ? ": save the answers" : "";
+    at("done").textContent = `${found.size} of ${cards.length} judged, ${changes} changed${all}`;
     at("bar").style.width = `${(100 * found.size) / cards.length}%`;
     at("undo").disabled = !answers.length;
   };
@@ -132,6 +133,8 @@
     link.download = `${name.replace(/[^\w.-]+/g, "-")}-corrections.json`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    at("file").textContent = link.download;
+    at("how").open = true;
   };
   at("keep").addEventListener("click", () => answer(cards[current].given));
   at("take").addEventListener("click", () => answer(cards[current].suggested));
