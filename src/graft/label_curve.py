@@ -18,11 +18,21 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class LabelTarget:
-    """What it takes to reach an accuracy: `more` labels a class, from `low` to `high`.
+class Expected(CurvePoint):
+    """Accuracy to expect with `labels`, and by how much it is above that with the labels there are, as (value, low, high).
 
-    `status`: "told"; "reached"; or a refusal, whose `reason` says what the curve does not tell: "flat", "floor", "far", "open". A refusal
-    may know that it takes at least `low`.
+    The gain is known better than the accuracy, as both share the luck of the items counted. None in results of older versions.
+    """
+
+    gain: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class LabelTarget:
+    """What it takes to reach an accuracy: `more` labels a class, from `low` to `high` by an interval of 80 %.
+
+    `status`: "told", with `high` None where the interval does not end within ten times the labels; "reached"; or a refusal, whose `reason` says what
+    the curve does not tell: "flat", "far", "open". A refusal may know that it takes at least `low`.
     """
 
     accuracy: float
@@ -38,8 +48,7 @@ class LabelCurve:
     """A learning curve and its forecast; where `reason` is not empty nothing was measured, and it says why.
 
     `measured` on held-out items, the mean of `draws` nested draws; `fitted` is the curve from the least measured to the farthest forecast;
-    `expected` is at the labels there are and at multiples of them. `ceiling` is the accuracy with labels without end, `power` the exponent c,
-    each as (value, low, high).
+    `expected` is at the labels there are and at multiples of them. `power` is the exponent c, as (value, low, high).
     """
 
     strategy: str
@@ -51,8 +60,7 @@ class LabelCurve:
     settings: Mapping[str, Any] = field(default_factory=dict)
     measured: tuple[CurvePoint, ...] = ()
     fitted: tuple[CurvePoint, ...] = ()
-    expected: tuple[CurvePoint, ...] = ()
-    ceiling: tuple[float, float, float] | None = None
+    expected: tuple[Expected, ...] = ()
     power: tuple[float, float, float] | None = None
     targets: tuple[LabelTarget, ...] = ()
     seconds: float = 0.0

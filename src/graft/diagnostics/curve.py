@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graft.label_curve import CurvePoint, LabelCurve, LabelTarget
+from graft.label_curve import CurvePoint, Expected, LabelCurve, LabelTarget
 from graft.metrics.curve import FARTHEST, FEWEST_DRAWS, FEWEST_SIZES, Curve, Reach, fit_curve, reach
 from graft.settings import one_thread, progress
 from graft.strategies.frozen import STRATEGIES, Settings, Strategy, Task
@@ -168,21 +168,19 @@ def forecast(curve: Curve, blank: LabelCurve, targets: Sequence[float]) -> Label
     """What the curve says of the labels there are, of multiples of them, and of the targets, in accuracies."""
     now = blank.labels
     along = np.geomspace(curve.sizes_P[0], FARTHEST * now, 40)
-    expected = tuple(_point(curve, times * now) for times in TIMES)
+    expected = tuple(Expected(**vars(_point(curve, n)), gain=curve.gain(n, now)) for n in (t * now for t in TIMES))
     wanted = tuple(targets) or tuple(level for level in LEVELS if level > expected[0].accuracy)[:2]
     measured = tuple(
         CurvePoint(int(n), 1 - float(p), 1 - float(high), 1 - float(low))
         for n, p, low, high in zip(curve.sizes_P, curve.error_P, curve.low_P, curve.high_P, strict=True)
     )
-    ceiling, power = curve.asymptote(), curve.exponent()
     return LabelCurve(
         **{
             **vars(blank),
             "measured": measured,
             "fitted": tuple(_point(curve, n) for n in along),
             "expected": expected,
-            "ceiling": (1 - ceiling[0], 1 - ceiling[2], 1 - ceiling[1]),
-            "power": power,
+            "power": curve.exponent(),
             "targets": tuple(target(curve, level, now, blank.classes) for level in wanted),
         }
     )
@@ -209,13 +207,8 @@ def _reason(found: Reach, curve: Curve) -> str:
         return (
             f"over {curve.sizes_P[0]:.0f} to {curve.top:.0f} labels the error does not fall beyond what chance explains"
         )
-    if found.status == "floor":
-        return f"labels without end bring this model to {1 - curve.asymptote()[1]:.1%} at most by the curve"
     if found.status == "far":
         return f"by the curve it takes more than {FARTHEST:.0f} times the labels there are"
     if found.status == "open":
-        return (
-            f"the curve reaches it with {found.labels:,.0f} labels in all, but its interval may not with {FARTHEST:.0f} times "
-            f"the labels there are: too uncertain to give a number"
-        )
+        return f"the labels there are may do, and {FARTHEST:.0f} times as many may not: the accuracy now is not known well enough for a number"
     return ""

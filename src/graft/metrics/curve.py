@@ -1,7 +1,10 @@
 """How the error falls with the number of labels: a power law through counted errors, its interval, and when it reaches a target.
 
-Legend: J draws (each a nested chain of subsets with held-out items of its own), P sizes of subset, B resamples, G exponents tried.
+Legend: J draws (each a nested chain of subsets with held-out items of its own), P sizes of subset, B resamples, G exponents and floors tried.
 `law` is (a, b, c): err(n) = a + b * (n / top)^-c, where `top` is the largest size measured, so that b is what more labels can still mend.
+
+A few hundred labels hardly tell three numbers apart, so the law is the one of largest posterior density: what curves of other data sets looked like
+(`Experience`) counts as well. It speaks of the exponent c and of the floor's share a / (a + b) in the error now, never of the error itself.
 """
 
 from __future__ import annotations
@@ -16,22 +19,40 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.integer] | NDArray[np.floating]
 
 FEWEST_SIZES, FEWEST_DRAWS = 4, 3
-EXPONENTS = (
-    0.05,
-    2.0,
-)  # learning curves of classifiers have been found between 0.1 and 1.5 or so (Viering & Loog 2021)
+EXPONENTS, FLOORS = (0.04, 2.5), (0.007, 0.98)  # bounds of the exponent, and of the floor's share in the error now
 RESAMPLES = 300
 LEVEL = 0.95
-MISFIT = 0.08  # standard deviation of the log error for each e-fold of labels beyond those measured (`Curve.at`); set on one data set, usps
+LABELS_LEVEL = 0.8  # of an interval of labels: at 95 % most reach from the labels there are to beyond ten times as many
+MISFIT = 0.04  # standard deviation of the log error for each e-fold of labels beyond those measured (`Curve.at`)
+REACH_BACK = 0.1  # the same for sizes below the largest, the smallest of which are near chance (`weights`)
 SMALLEST = 1e-4  # an error rate is kept this far from 0 and 1 while the likelihood is climbed
-STEPS = 8  # of Fisher scoring: the identity link makes it all but a linear problem
 FARTHEST = 10.0  # times the labels there are: beyond, nothing is forecast
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What curves look like: mean of (log c, logit of the floor's share), their standard deviations, and the correlation of the two."""
+
+    mean: tuple[float, float]
+    deviation: tuple[float, float]
+    correlation: float
+
+    def covariance(self) -> Floats:
+        """(2, 2)"""
+        (s, t), r = self.deviation, self.correlation
+        return np.array([[s * s, r * s * t], [r * s * t, t * t]])
+
+
+# From the curves of nine data sets by `bench/curve.py`, which fits a normal law to them by expectation-maximisation (empirical Bayes, Efron & Morris
+# 1973), each set one vote, and widens it for their small number. Leave one set out and its forecasts still hold: docs/benchmarks.md.
+EXPERIENCE = Experience((-0.5, -0.2), (0.4, 1.4), -0.9)
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
     """A power law fitted to counted errors. `error_P` are the shares wrong at `sizes_P`, with the ends of their intervals over draws;
-    `laws_B3` are the laws of resampled draws, `tilt_B` standard normal numbers that go with them."""
+    `laws_B3` are the laws of resampled draws, `tilt_B` standard normal numbers that go with them; `falls`: whether the error is lower at the
+    largest size than at the smallest by more than chance explains (97.5 % of the resamples)."""
 
     sizes_P: Floats
     error_P: Floats
@@ -40,6 +61,7 @@ class Curve:
     law: Floats
     laws_B3: Floats
     tilt_B: Floats
+    falls: bool
     misfit: float = MISFIT
 
     @property
@@ -47,23 +69,30 @@ class Curve:
         """The largest size measured."""
         return float(self.sizes_P[-1])
 
-    def at(self, labels: float) -> tuple[float, float, float]:
-        """Error expected with so many labels in all, and the ends of its 95 % interval, each in [0, 1].
+    def at(self, labels: float, level: float = LEVEL) -> tuple[float, float, float]:
+        """Error expected with so many labels in all, and the ends of its interval, each in [0, 1].
 
         The bootstrap knows how far the draws scatter, not that the law itself is only nearly right. Beyond the sizes measured each resampled
         law is therefore multiplied by (labels / top)^(misfit * z), z standard normal.
         """
         value = float(errors(self.law[None, :], labels / self.top)[0])
-        resampled_B = errors(self.laws_B3, labels / self.top)
-        resampled_B = resampled_B * max(labels / self.top, 1.0) ** (self.misfit * self.tilt_B)
-        low, high = np.quantile(resampled_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        low, high = np.quantile(self._resampled(labels), [(1 - level) / 2, (1 + level) / 2])
         return min(value, 1.0), float(min(low, value)), float(min(max(high, value), 1.0))
 
-    def asymptote(self) -> tuple[float, float, float]:
-        """Error with labels without end, and the ends of its interval."""
-        low, high = np.quantile(self.laws_B3[:, 0], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        value = float(self.law[0])
+    def gain(self, labels: float, now: float) -> tuple[float, float, float]:
+        """By how much the error falls from `now` labels to `labels`, and the ends of its interval.
+
+        Both errors come from the same resample, so what is not known of the error now, which is most, drops out of the difference.
+        """
+        value = float(errors(self.law[None, :], now / self.top)[0] - errors(self.law[None, :], labels / self.top)[0])
+        fall_B = self._resampled(now) - self._resampled(labels)
+        low, high = np.quantile(fall_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return value, float(min(low, value)), float(max(high, value))
+
+    def _resampled(self, labels: float) -> Floats:
+        tilt_B = max(labels / self.top, 1.0) ** (self.misfit * self.tilt_B)
+        found: Floats = np.minimum(errors(self.laws_B3, labels / self.top) * tilt_B, 1.0)
+        return found
 
     def exponent(self) -> tuple[float, float, float]:
         """The power c, and the ends of its interval."""
@@ -71,18 +100,15 @@ class Curve:
         value = float(self.law[2])
         return value, float(min(low, value)), float(max(high, value))
 
-    def falls(self) -> bool:
-        """Whether the error is lower at the largest size than at the smallest, with its interval above zero."""
-        drop_B = errors(self.laws_B3, self.sizes_P[0] / self.top) - errors(self.laws_B3, 1.0)
-        return bool(np.quantile(drop_B, (1 - LEVEL) / 2) > 0.1 * self.error_P[-1] / math.sqrt(len(self.sizes_P)))
-
 
 @dataclass(frozen=True)
 class Reach:
-    """When the curve reaches a target: `labels` in all with the ends of the interval, or why that is not told.
+    """When the curve reaches a target: `labels` in all with the ends of the interval (`LABELS_LEVEL`), or why that is not told.
 
-    `status`: "told"; "reached" (no more are needed); "flat", "floor", "far" and "open", which are refusals: the error does not fall; the target
-    lies below the asymptote's interval; it takes more than `FARTHEST` times the labels; so it may (`low` is then known).
+    `status`: "told", where `high` is None if the interval does not end within `FARTHEST` times the labels; "reached" (no more are needed by the
+    estimate, though it may take up to `high`); refusals are "flat": the error does not fall; "far": it takes more than
+    `FARTHEST` times the labels; "open": the interval reaches from the labels there are to beyond that. Nothing is said of labels without end.
+    A refusal may know `low`.
     """
 
     status: str
@@ -99,12 +125,15 @@ def fit_curve(
     seed: int = 0,
     resamples: int = RESAMPLES,
     misfit: float = MISFIT,
+    reach_back: float = REACH_BACK,
+    known: Experience = EXPERIENCE,
 ) -> Curve:
-    """The power law of largest likelihood through errors counted at rising sizes.
+    """The power law of largest posterior density through errors counted at rising sizes.
 
     `errors_JP` are wrong answers among `tested_J` held-out items of a draw. Errors at a size count as binomial, the number of items divided by the
-    overdispersion between draws (quasi-likelihood, Wedderburn 1974). Intervals resample whole draws, as sizes of one draw share items and luck: each
-    draw is weighted by a Gamma number (the Bayesian bootstrap, Rubin 1981) of shape (J - 2) / J, with which the variance of a mean is unbiased.
+    overdispersion between draws (quasi-likelihood, Wedderburn 1974) and, at small sizes, by how little they say of large ones (`weights`).
+    Intervals perturb data and experience together and maximise again, which for normal laws draws from the posterior ("sample-then-optimise",
+    Papandreou & Yuille 2010): errors as `resampled`, experience as a draw from it in place of its mean.
 
     Raises ValueError with fewer than 4 sizes or 3 draws, for sizes that do not rise, and for counts that cannot be.
     """
@@ -120,15 +149,62 @@ def fit_curve(
     if (errors_JP < 0).any() or (errors_JP > tested_J[:, None]).any() or not (tested_J > 0).all():
         raise ValueError("a draw has more errors than items, or no item")
     rng = np.random.default_rng(seed)
-    weight_BJ = rng.gamma((draws - 2) / draws, size=(resamples, draws)) + 1e-12
-    tested_BJ = weight_BJ * tested_J
-    error_BP = weight_BJ @ errors_JP / tested_BJ.sum(1, keepdims=True)
-    error_P = errors_JP.sum(0) / tested_J.sum()
+    error_P, relative_P = errors_JP.sum(0) / tested_J.sum(), sizes_P / sizes_P[-1]
     number_P = tested_J.sum() / overdispersion(errors_JP, tested_J)
-    relative_P = sizes_P / sizes_P[-1]
+    error_BP = resampled(errors_JP, tested_J, number_P, rng, resamples)
     low_P, high_P = np.quantile(error_BP, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    laws = fit_laws(relative_P, np.vstack([error_P, error_BP]), number_P)
-    return Curve(sizes_P, error_P, low_P, high_P, laws[0], laws[1:], rng.standard_normal(resamples), misfit)
+    falls = bool(np.quantile(error_BP[:, 0] - error_BP[:, -1], (1 - LEVEL) / 2) > 0)
+    shape_B2 = rng.multivariate_normal(known.mean, known.covariance(), size=resamples)
+    laws = fit_laws(
+        relative_P,
+        np.vstack([error_P, error_BP]),
+        weights(relative_P, error_P, number_P, reach_back),
+        np.vstack([known.mean, shape_B2]),
+        np.linalg.inv(known.covariance()),
+    )
+    tilt_B = rng.standard_normal(resamples)
+    return Curve(
+        sizes_P,
+        error_P,
+        np.minimum(low_P, error_P),
+        np.maximum(high_P, error_P),
+        laws[0],
+        laws[1:],
+        tilt_B,
+        falls,
+        misfit,
+    )
+
+
+def resampled(
+    errors_JP: Floats, tested_J: Floats, number_P: Floats, rng: np.random.Generator, resamples: int
+) -> Floats:
+    """(B, P) shares wrong as they might have come out.
+
+    Whole draws are resampled, as sizes of one draw share items and luck: each is weighted by a Gamma number (the Bayesian bootstrap, Rubin 1981) of
+    shape (J - 2) / J, with which the variance of a mean is unbiased. Few draws may agree by chance: resamples that scatter less than counts of
+    `number_P` items must are spread out to that, up to threefold. Half an error in the mean is added (Jeffreys' prior), so that none found is not none.
+    """
+    draws, tested = len(tested_J), tested_J.sum()
+    weight_BJ = rng.gamma((draws - 2) / draws, size=(resamples, draws)) + 1e-12
+    error_BP = weight_BJ @ errors_JP / (weight_BJ @ tested_J)[:, None]
+    error_P = errors_JP.sum(0) / tested
+    least, found = float((error_P * (1 - error_P) / number_P).mean()), float(error_BP.var(0).mean())
+    spread = min(max(math.sqrt(least / found), 1.0), 3.0) if found > 0 else 1.0
+    half = rng.gamma(0.5, size=(resamples, 1)) / tested
+    shares: Floats = (error_P + spread * (error_BP - error_P) + half).clip(0.0, 1.0)
+    return shares
+
+
+def weights(relative_P: Floats, error_P: Floats, number_P: Floats, reach_back: float) -> Floats:
+    """(P,) binomial items that a size is worth: fewer, the further it lies below the largest, as the law is only nearly right.
+
+    The log error at a size is taken to be off the law by a normal number of standard deviation `reach_back` * |log relative|, which adds to the variance.
+    """
+    share_P = error_P.clip(10 * SMALLEST, 1 - 10 * SMALLEST)
+    off_P = share_P / (1 - share_P) * (reach_back * np.log(relative_P)) ** 2
+    found: Floats = number_P / (1 + number_P * off_P)
+    return found
 
 
 def overdispersion(errors_JP: Floats, tested_J: Floats) -> Floats:
@@ -149,41 +225,45 @@ def errors(laws_B3: Floats, relative: float) -> Floats:
     return found
 
 
-def fit_laws(relative_P: Floats, error_BP: Floats, number_P: Floats) -> Floats:
-    """(B, 3) laws of largest binomial likelihood with a, b >= 0 and c within `EXPONENTS`, for B curves at once.
+def fit_laws(relative_P: Floats, error_BP: Floats, number_P: Floats, shape_B2: Floats, precision: Floats) -> Floats:
+    """(B, 3) laws of largest posterior density, for B curves at once: binomial counts of `number_P` items, and a normal prior of (log c, logit of the
+    floor's share) with means `shape_B2` and the inverse covariance `precision` (2, 2).
 
-    For a given c the mean is linear in a and b and the likelihood concave; c itself is searched, three times finer each time.
+    For a given shape the error at the largest size alone is left, which weighted least squares finds; shapes are searched on a grid within
+    `EXPONENTS` and `FLOORS`, twice as fine each time.
     """
+    bounds = np.log(EXPONENTS), np.log(FLOORS) - np.log1p(-np.array(FLOORS))
+    axes = [np.linspace(*ends, number) for ends, number in zip(bounds, (14, 11), strict=True)]
+    grid_BG2 = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(1, -1, 2)
+    width = np.array([axis[1] - axis[0] for axis in axes])
+    around = np.stack(np.meshgrid(*[np.linspace(-1, 1, 5)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
     curves = np.arange(len(error_BP))
-    lowest, highest = math.log(EXPONENTS[0]), math.log(EXPONENTS[1])
-    width = (highest - lowest) / 14
-    log_c_BG = np.tile(np.linspace(lowest, highest, 15), (len(curves), 1))
-    for _ in range(4):
-        a_BG, b_BG, value_BG = _linear_part(relative_P, error_BP, number_P, np.exp(log_c_BG))
+    for _ in range(7):
+        level_BG, value_BG = _levels(relative_P, error_BP, number_P, grid_BG2)
+        away_BG2 = grid_BG2 - shape_B2[:, None, :]
+        value_BG = value_BG - ((away_BG2 @ precision) * away_BG2).sum(-1) / 2
         best_B = value_BG.argmax(1)
-        middle_B = log_c_BG[curves, best_B]
-        found = np.stack([a_BG[curves, best_B], b_BG[curves, best_B], np.exp(middle_B)], axis=1)
-        log_c_BG = np.clip(middle_B[:, None] + np.linspace(-width, width, 7), lowest, highest)
-        width /= 3
-    return found
+        shape = np.broadcast_to(grid_BG2, (*value_BG.shape, 2))[curves, best_B]
+        level_B = level_BG[curves, best_B]
+        grid_BG2 = np.stack([np.clip(shape[:, None, k] + width[k] * around[:, k], *bounds[k]) for k in (0, 1)], axis=-1)
+        width = width / 2
+    floor_B = 1 / (1 + np.exp(-shape[:, 1]))
+    return np.stack([level_B * floor_B, level_B * (1 - floor_B), np.exp(shape[:, 0])], axis=1)
 
 
-def _linear_part(relative_P: Floats, error_BP: Floats, number_P: Floats, c_BG: Floats) -> tuple[Floats, Floats, Floats]:
-    """The best a and b (B, G) for exponents `c_BG`, and their log likelihood, by Fisher scoring."""
-    t_BGP = relative_P ** -c_BG[..., None]
-    p_BGP = error_BP[:, None, :]
-    mu_BGP = np.broadcast_to(p_BGP, t_BGP.shape).clip(SMALLEST, 1 - SMALLEST)
-    for _ in range(STEPS):
-        v_BGP = number_P / (mu_BGP * (1 - mu_BGP))
-        s0, s1, s2 = v_BGP.sum(-1), (v_BGP * t_BGP).sum(-1), (v_BGP * t_BGP * t_BGP).sum(-1)
-        r0, r1 = (v_BGP * p_BGP).sum(-1), (v_BGP * p_BGP * t_BGP).sum(-1)
-        b_BG = (s0 * r1 - s1 * r0) / np.maximum(s0 * s2 - s1 * s1, 1e-12 * s0 * s2)
-        a_BG = (r0 - s1 * b_BG) / s0
-        a_BG, b_BG = np.where(a_BG < 0, 0.0, a_BG), np.where(a_BG < 0, r1 / s2, b_BG)
-        a_BG, b_BG = np.where(b_BG < 0, r0 / s0, a_BG), np.maximum(b_BG, 0.0)
-        mu_BGP = (a_BG[..., None] + b_BG[..., None] * t_BGP).clip(SMALLEST, 1 - SMALLEST)
-    value_BG = (number_P * (p_BGP * np.log(mu_BGP) + (1 - p_BGP) * np.log1p(-mu_BGP))).sum(-1)
-    return a_BG, b_BG, value_BG
+def _levels(relative_P: Floats, error_BP: Floats, number_P: Floats, shape_BG2: Floats) -> tuple[Floats, Floats]:
+    """The best error at the largest size (B, G) for laws of given shapes, and their log likelihood."""
+    floor = 1 / (1 + np.exp(-shape_BG2[..., 1, None]))
+    form = floor + (1 - floor) * relative_P ** -np.exp(shape_BG2[..., 0, None])
+    share = error_BP[:, None, :]
+    mu = np.broadcast_to(share, np.broadcast_shapes(share.shape, form.shape))
+    for _ in range(3):
+        mu = mu.clip(SMALLEST, 1 - SMALLEST)
+        pull = number_P / (mu * (1 - mu)) * form
+        level_BG = (pull * share).sum(-1) / (pull * form).sum(-1)
+        mu = level_BG[..., None] * form
+    mu = mu.clip(SMALLEST, 1 - SMALLEST)
+    return level_BG, (number_P * (share * np.log(mu) + (1 - share) * np.log1p(-mu))).sum(-1)
 
 
 def reach(curve: Curve, target: float, now: float) -> Reach:
@@ -193,17 +273,17 @@ def reach(curve: Curve, target: float, now: float) -> Reach:
     """
     if not 0 < target < 1 or now <= 0:
         raise ValueError(f"a target of {target} from {now} labels: the error lies between 0 and 1, the labels above 0")
-    value, _, high = curve.at(now)
+    value, _, high = curve.at(now, LABELS_LEVEL)
     if high <= target:
         return Reach("reached")
-    if not curve.falls():
+    if not curve.falls:
         return Reach("flat")
     grid = now * np.geomspace(1.0, FARTHEST, 121)
-    band = np.array([curve.at(n) for n in grid])
+    band = np.array([curve.at(n, LABELS_LEVEL) for n in grid])
     middle, low, high_end = (_first(grid, band[:, column], target) for column in range(3))
     if middle is None:
-        return Reach("floor" if curve.asymptote()[1] > target else "far", low=low)
-    if high_end is None:
+        return Reach("far", low=low)
+    if low == now and high_end is None:
         return Reach("open", middle, low)
     if value <= target:
         return Reach("reached", high=high_end)

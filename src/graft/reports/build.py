@@ -11,7 +11,7 @@ from graft.label_curve import CurveResult
 from graft.reports import formats
 from graft.reports.charts import reliabilities, time_parts
 from graft.reports.confusion import confusion_view
-from graft.reports.curve import curve_view, told, told_first
+from graft.reports.curve import curve_view, gained, told, told_first, twice
 from graft.reports.ladder import foretold, ladder
 from graft.reports.training import trained
 from graft.reports.vector_map import vector_map
@@ -48,6 +48,8 @@ def fit_report(result: FitResult, evidence: Evidence) -> str:
             picture=curve_view(result.labels) if result.labels else None,
             told=told,
             foretold=foretold,
+            gained=gained,
+            twice=twice(result.labels) if result.labels else "",
         )
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold bytes that are no letters
@@ -63,7 +65,9 @@ def curve_report(result: CurveResult) -> str:
             curve=result.curve,
             picture=curve_view(result.curve),
             told=told,
-            headline=told_first(result.curve),
+            gained=gained,
+            twice="",
+            headline=twice(result.curve) or told_first(result.curve),
             times=time_parts(result.seconds),
         )
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graft.label_curve import CurvePoint, LabelCurve, LabelTarget
+from graft.label_curve import CurvePoint, Expected, LabelCurve, LabelTarget
 from graft.reports.charts import Axis, Tick, linear_axis
 from graft.reports.formats import count, percent
 
@@ -92,7 +92,8 @@ def told(target: LabelTarget) -> str:
     """What it takes to reach a target, or why that is not told, as a sentence."""
     wanted = percent(target.accuracy).replace(".0", "")
     if target.status == "told":
-        return f"To reach {wanted} you need about {_more(target.more)} a class ({count(target.low or 0)} to {count(target.high or 0)})."
+        least, most = count(target.low or 0), f"to {count(target.high)}" if target.high is not None else "or more"
+        return f"To reach {wanted} you need about {_more(target.more)} a class ({least} {most})."
     if target.status == "reached":
         least = f", though it may take up to {_more(target.high)} a class" if target.high else ""
         return f"{wanted} is reached with the labels there are{least}."
@@ -104,8 +105,28 @@ def _more(number: int | None) -> str:
     return f"{count(number or 0)} more {'label' if number == 1 else 'labels'}"
 
 
+def twice(curve: LabelCurve) -> str:
+    """What twice the labels would bring, as a sentence; empty where it is not known."""
+    found = next((p for p in curve.expected if p.labels == 2 * curve.labels), None)
+    if found is None or found.gain is None:
+        return ""
+    return (
+        f"Twice the labels ({count(found.labels)}) would bring {percent(found.accuracy)} right ({percent(found.low)} to {percent(found.high)}), "
+        f"{gained(found)} points on what there is now."
+    )
+
+
+def gained(point: Expected) -> str:
+    """By how many points accuracy grows, with its interval; empty for what there is now."""
+    if point.gain is None or not any(point.gain):
+        return ""
+    value, low, high = (f"{100 * part:+.1f}".replace("-", "\u2212") for part in point.gain)
+    return f"{value} ({low} to {high})"
+
+
 def told_first(curve: LabelCurve) -> str:
-    """The one sentence a reader takes away."""
+    """The sentences a reader takes away: what twice the labels would bring, and what the first target takes."""
     if curve.reason:
         return f"How many labels it takes cannot be told: {curve.reason}."
-    return told(curve.targets[0]) if curve.targets else "There is hardly an error left that more labels could mend."
+    first = told(curve.targets[0]) if curve.targets else "There is hardly an error left that more labels could mend."
+    return f"{twice(curve)} {first}".strip()

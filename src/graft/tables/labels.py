@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from graft.label_curve import CurveResult, LabelCurve
-from graft.reports.curve import told, told_first
+from graft.reports.curve import gained, told, told_first, twice
 from graft.reports.formats import plural
 from graft.tables.parts import faults, heading, line, plain_table
 
@@ -20,12 +20,12 @@ NARROW = "\u202f"  # the space that reports write before a unit; terminals draw 
 
 
 def forecast(curve: LabelCurve) -> str:
-    """The one sentence of a fit."""
+    """The sentences of a fit."""
     return told_first(curve).replace(NARROW, " ")
 
 
 def curve_table(result: CurveResult) -> RenderableType:
-    """What was measured, what is expected, and what the targets take."""
+    """What was measured, what is expected, what twice the labels would bring, and what the targets take."""
     curve = result.curve
     parts: list[RenderableType] = [
         heading(f"{result.name}: {curve.strategy} on {curve.encoder}, {curve.labels:,} labels")
@@ -33,11 +33,13 @@ def curve_table(result: CurveResult) -> RenderableType:
     if curve.reason:
         parts.append(Text(told_first(curve)))
     else:
-        table = plain_table("labels", "accuracy", "95 % interval", "")
-        rows = [*((p, "measured") for p in curve.measured), *((p, "expected") for p in curve.expected)]
-        for point, how in rows:
-            table.add_row(f"{point.labels:,}", f"{point.accuracy:.3f}", f"{point.low:.3f} to {point.high:.3f}", how)
-        parts += [table, Text(""), *(Text(told(target).replace(NARROW, " ")) for target in curve.targets)]
+        table = plain_table("labels", "accuracy", "95 % interval", "", "points gained")
+        rows = [*((p, "measured", "") for p in curve.measured), *((p, "expected", gained(p)) for p in curve.expected)]
+        for point, how, gain in rows:
+            ends = f"{point.low:.3f} to {point.high:.3f}"
+            table.add_row(f"{point.labels:,}", f"{point.accuracy:.3f}", ends, how, gain)
+        sentences = [twice(curve), *map(told, curve.targets)]
+        parts += [table, Text(""), *(Text(said.replace(NARROW, " ")) for said in sentences if said)]
     return Group(*parts, Text(""), Text(f"The report: {result.out}/report.html"))
 
 
