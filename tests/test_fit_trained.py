@@ -79,6 +79,8 @@ def fitted(table: Path, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
 def test_a_trained_rung_is_measured_reported_and_kept(fitted: tuple[dict[str, Any], Path]) -> None:
     tree, out = fitted
     assert tree["chosen"] == "last-blocks"
+    assert tree["why"].startswith("Last-blocks was chosen. Last-blocks trained the encoder: ")
+    assert "Of the strategies that leave the encoder as it is, " in tree["why"]
     own = strategy(tree, "last-blocks")
     assert own["status"] == "measured" and own["gain"]["n"] == own["metrics"]["accuracy"]["n"] > 2
     record = own["training"]

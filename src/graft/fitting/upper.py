@@ -371,7 +371,11 @@ def _how(selection: Selection, found: Climb) -> str:
 
 
 def _why(selection: Selection, found: Climb) -> str:
-    return f"{selection.why} {found.why}".strip()
+    """Both choices, the one that stands first."""
+    if found.winner is None:
+        return f"{selection.why} {found.why}".strip()
+    frozen = selection.why[:1].lower() + selection.why[1:]
+    return f"{found.winner.name.capitalize()} was chosen. {found.why} Of the strategies that leave the encoder as it is, {frozen}"
 
 
 def encode_tuned(encoder: TunedEncoder, contents: Sequence[Content]) -> tuple[NDArray[np.float32], Any]:
