@@ -38,7 +38,7 @@ KS = (1, 5, 10, 20, 50, 100, 1000)
 SKILL = (0.45, 0.65, 0.70, 0.75, 0.77, 0.80, 0.85)
 SKILL_SPREAD = 1.2
 PRIOR_ITEMS = 8.0
-BASIS = "kernel-probe"  # nearest to the linear probe; with prototypes beside it the base was 3 points too low on digits
+BASIS = "kernel-probe"  # nearest to the linear probe; with prototypes beside it the base was up to 10 points too low on digits
 CURVE = 0.35  # mistakes fall with K to this power: .25 to .7 between 5 and 20 labels a class on those sets
 # Standard deviations of log-odds. Of the draw of the labels, at one a class: it falls with the root of K. Of what sets have of their own,
 # such as a test part harder than the training part: .15 held 94 % on the sets it was chosen on; a third more, for they are only six.
