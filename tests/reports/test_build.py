@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.reports.made import Sample
 from tests.reports.samples import HOSTILE, SAMPLES, enormous, one_label, pictures, texts
 
 from graft.reports.build import fit_report
-from graft.results import Evidence, FitResult, from_json, to_json
+from graft.results import Evidence, FitResult, Interval, PlanCheck, from_json, to_json
 
 REACHES_OUT = (
     "src",
@@ -56,6 +57,17 @@ class Page(HTMLParser):
     def words(self) -> str:
         """The page's visible text, runs of spaces and line ends as one space."""
         return re.sub(r"[ \n]+", " ", "".join(self.texts[""]))
+
+
+def test_what_plan_foretold_is_said() -> None:
+    sample = texts()
+    told = PlanCheck("prototypes", Interval(0.8, 0.7, 0.9, 0), Interval(0.85, None, None, 9), "test", True, 0.5, 7)
+    words = page_of(replace(sample, result=replace(sample.result, plan=told))).words
+    assert re.search(
+        r"put prototypes first and expected it to get 70.% to 90.% right; on the test items it got 85\.0.%, within",
+        words,
+    )
+    assert "rank correlation of 0.50" in words and "rank correlation" not in page_of(sample).words
 
 
 def page_of(sample: Sample) -> Page:

@@ -22,6 +22,7 @@ from graft.strategies.expected import (
     HANDFUL,
     NAMES_EXPECTED,
     NAMES_ITEMS,
+    PSEUDO_ITEMS,
     advantage,
     expected_gain,
     names_hold,
@@ -37,8 +38,7 @@ KS = (1, 5, 10, 20, 50, 100, 1000)
 SKILL = (0.45, 0.65, 0.70, 0.75, 0.77, 0.80, 0.85)
 SKILL_SPREAD = 1.2
 PRIOR_ITEMS = 8.0
-BASIS = "kernel-probe"  # nearest to the linear probe; with prototypes beside it the base was 3 points too low on digits
-OWN_ITEMS = 100.0  # what is known of a strategy beside the base weighs as much, where it was probed itself
+BASIS = "kernel-probe"  # nearest to the linear probe; with prototypes beside it the base was up to 10 points too low on digits
 CURVE = 0.35  # mistakes fall with K to this power: .25 to .7 between 5 and 20 labels a class on those sets
 # Standard deviations of log-odds. Of the draw of the labels, at one a class: it falls with the root of K. Of what sets have of their own,
 # such as a test part harder than the training part: .15 held 94 % on the sets it was chosen on; a third more, for they are only six.
@@ -171,7 +171,7 @@ def _frozen(name: str, ground: Ground, base: float, spread: float) -> Expected:
         return _names_alone(ground, base, spread)
     value = base + _ahead(name, ground)
     if probe is not None and name in probe.scores:
-        value = (probe.items * full(probe, name, ground) + OWN_ITEMS * value) / (probe.items + OWN_ITEMS)
+        value = (probe.items * full(probe, name, ground) + PSEUDO_ITEMS * value) / (probe.items + PSEUDO_ITEMS)
     if ground.names_help and "named" in name and probe is not None and probe.hits is not None:
         value = max(value, _shrunk_hits(probe) + NAMED_LEAD)
     return Expected.around(value, spread)
