@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from graft.estimator import TransferClassifier
     from graft.loading import load
     from graft.opened import open_encoder
+    from graft.results import FitResult
     from graft.retrieval.opened import open_index
+    from graft.targets.result import TargetResult
     from graft.verbs.diagnose import model as diagnose_model
     from graft.verbs.diagnose import shift as diagnose_shift
     from graft.verbs.encode import encode
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "FitResult",
+    "TargetResult",
     "TransferClassifier",
     "__version__",
     "diagnose_model",
@@ -59,6 +63,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "FitResult": "graft.results",
+    "TargetResult": "graft.targets.result",
     "TransferClassifier": "graft.estimator",
     "diagnose_model": "graft.verbs.diagnose",
     "diagnose_shift": "graft.verbs.diagnose",

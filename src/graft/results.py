@@ -290,9 +290,13 @@ class PlanCheck:
     strategies: int
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """Everything `fit` found, as written to `result.json`."""
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What every fit found, whatever its labels are: a `FitResult` of classes, a `graft.TargetResult` of numbers, counts, levels or label sets.
+
+    `task` says which: classify, number, count, ordinal, multilabel. `strategies` are all that were measured on the folds, by `metric`; `chosen` is the
+    name of the one taken, and `why`. `test` holds the measures on items that took no part, None where nothing was held out.
+    """
 
     name: str
     task: str
@@ -305,20 +309,26 @@ class FitResult:
     data: DataSummary
     encoder: EncoderSummary
     encoders: tuple[EncoderSummary, ...]
+    folds: str
+    seconds: Mapping[str, float]
+    environment: Mapping[str, str]
+    command: str
+    out: str = ""
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult(Fitted):
+    """Everything a fit of classes found, as written to `result.json`."""
+
     calibration: Calibration | None
     abstention: Abstention | None
     confusion: Confusion | None
     per_class: tuple[ClassRow, ...]
     suspects: tuple[Suspect, ...]
-    folds: str
-    seconds: Mapping[str, float]
-    environment: Mapping[str, str]
-    command: str
     labels: LabelCurve | None = None
     shift: Drift | None = None  # None where nothing speaks for one
     plan: PlanCheck | None = None
-    out: str = ""
-    schema: int = SCHEMA
 
     @property
     def chosen_result(self) -> StrategyResult | None:

@@ -211,6 +211,29 @@ def test_counts_that_are_none(tmp_path: Path) -> None:
     assert len(error.value.faults) == 3
 
 
+def test_numbers_too_large_or_small_to_compute_with(tmp_path: Path) -> None:
+    numbers = taken(tmp_path, [*range(12), 1e300, -1e300, 1e-300, 0], Asked("number"))
+    assert [f.where for f in numbers.faults] == ["row 12", "row 13", "row 14"]
+    assert all("another unit" in f.problem for f in numbers.faults)
+    counts = taken(tmp_path, [*range(12), 10**18], Asked("count"))
+    assert [f.problem for f in counts.faults] == ["a count above 1,000,000,000,000; take it as a number"]
+
+
+def test_a_level_without_items_is_listed(tmp_path: Path) -> None:
+    dataset = taken(tmp_path, ["low", "high"] * 10, Asked("ordinal", ("low", "mid", "high")))
+    assert dataset.target is not None
+    assert dataset.target.names == ("low", "high")
+    assert [(f.where, f.problem[:24]) for f in dataset.faults] == [("level 'mid'", "no item to learn from ha")]
+
+
+def test_separators_inside_sets(tmp_path: Path) -> None:
+    """Empty parts are none, and only the sign that divides more cells divides: the other belongs to a label's name."""
+    dataset = taken(tmp_path, ["a||b", "| |", "b;c|a", "a"] * 5, Asked("multilabel"))
+    assert dataset.target is not None
+    assert dataset.target.names == ("a", "b", "b;c")
+    assert dataset.target.values[:4].tolist() == [[1, 1, 0], [0, 0, 0], [1, 0, 1], [1, 0, 0]]
+
+
 def test_ordered_words_and_ratings(tmp_path: Path) -> None:
     words = taken(tmp_path, ["mid", "low", "high"] * 5, Asked("ordinal", ("low", "mid", "high", "top")))
     assert words.target is not None
@@ -246,11 +269,13 @@ def test_sets_of_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "task", "said"),
     [
-        ([3.0] * 20, "number", "same value"),
+        ([3.0] * 20, "number", "same value, 3:"),
         ([0] * 20, "count", "same value"),
-        (["low"] * 20, "ordinal", "same value"),
+        (["low"] * 20, "ordinal", "same value, low:"),
         (["a|b"] * 20, "multilabel", "same labels"),
         ([1.5, 2.5], "number", "2 items"),
+        ([1.5], "count", "can be read as a count"),
+        ([1.5], "number", "has 1 item to learn"),
         ([None, None], "number", "can be read as a number"),
     ],
 )

@@ -30,6 +30,8 @@ WORDS = {
 MANY = 20  # different values up to which numbers that repeat are taken for names of classes
 MOST_LEVELS = 50
 FEWEST = 10  # items to learn from
+LARGEST = 1e100  # of a number, and 1 / it the smallest: squares and their sums stay finite and above 0
+LARGEST_COUNT = 10**12  # sums of a million such are exact
 SEPARATORS = "|;"
 _log = logging.getLogger("graft")
 _NAMED = re.compile(rf"(?P<column>.*?):(?P<task>{'|'.join(TASKS)})(=(?P<order>.*))?", re.DOTALL)
@@ -202,6 +204,10 @@ class _Reading:
 def _any_number(word: str) -> float:
     if (value := _number(word)) is None:
         raise ValueError("not a number; write 3.5")
+    if value and not 1 / LARGEST <= abs(value) <= LARGEST:
+        raise ValueError(
+            f"outside {1 / LARGEST:g} to {LARGEST:g}, whose squares can be summed; write it in another unit"
+        )
     return value
 
 
@@ -211,6 +217,8 @@ def _count(word: str) -> float:
         raise ValueError("a negative count")
     if not value.is_integer():
         raise ValueError("a count that is not whole")
+    if value > LARGEST_COUNT:
+        raise ValueError(f"a count above {LARGEST_COUNT:,}; take it as a number")
     return value
 
 
@@ -250,6 +258,10 @@ def _levels(reading: _Reading, order: tuple[str, ...]) -> Target:
         if label is not None and label not in met:
             reading.refuse(position, "its level occurs only in the test part, so it is not scored")
     names = tuple(level for level in order if level in met)
+    for level in order if met else ():
+        if level not in met:
+            problem = "no item to learn from has it, so it is never answered"
+            reading.faults.append(Fault(f"level {level!r}", problem, "", "label"))
     place = {level: k for k, level in enumerate(names)}
     rows_NK = np.full((len(reading.labels), len(names)), np.nan)
     for position, label in enumerate(reading.labels):
@@ -310,10 +322,15 @@ def check_learnable(target: Target, learned: NDArray[np.bool_], source: str, fau
         raise DataError(f"No item of {source} to learn from can be read as {what}.", faults=faults)
     if len(values_MK) < FEWEST:
         raise DataError(
-            f"{source} has {len(values_MK)} items to learn from; {target.task} needs at least {FEWEST}.", faults=faults
+            f"{source} has {len(values_MK)} item{'s' * (len(values_MK) > 1)} to learn from; {target.task} needs at least {FEWEST}.",
+            faults=faults,
         )
     if not values_MK.shape[1] or not (values_MK != values_MK[0]).any():
+        kind = "labels" if target.task == "multilabel" else "value"
+        value = ""
+        if target.task != "multilabel":
+            value = f", {target.names[int(values_MK[0].argmax())] if target.names else f'{values_MK[0, 0]:g}'}"
         raise DataError(
-            f"Every item of {source} to learn from has the same {'labels' if target.task == 'multilabel' else 'value'}: there is nothing to learn.",
+            f"Every item of {source} to learn from has the same {kind}{value}: there is nothing to learn.",
             faults=faults,
         )

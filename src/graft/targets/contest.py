@@ -172,7 +172,7 @@ def _why(stands: Trial, ours: Sequence[Trial], gains: dict[int, tuple[Interval, 
         verdict = "errs less than" if better else "is not shown to err less than"
         said.append(
             f"{trial.contender.name} {verdict} {name} on the same folds: {label} {trial.losses_F.mean():.4g} beside "
-            f"{over.losses_F.mean():.4g} (less by {gain.value:.3g}{ends})."
+            f"{over.losses_F.mean():.4g} ({'less by' if better else 'a difference of'} {gain.value:.3g}{ends})."
         )
     if stands is ours[0]:
         said.append(f"So the answer for every item is {kind.constant}: these vectors were not shown to say more.")

@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
 
 from graft.reports.build import environment
 from graft.reports.charts import Axis, linear_axis, time_parts, value_axis
 from graft.reports.formats import NONE, brief, cut, figure, known, known_interval, measure_named, percent, plural
 from graft.results import Interval
+from graft.targets.kinds import KINDS
+from graft.targets.reach import ends_of
 from graft.targets.result import Seen, TargetResult
 
 ANSWERS = {"number": "numbers", "count": "counts", "ordinal": "ordered levels", "multilabel": "several labels an item"}
@@ -31,6 +36,7 @@ MEANINGS = {
     "average_precision": "how far up a label's items stand when all are ranked by its probability; mean over labels",
 }
 MOST_LABELS, MOST_FAULTS, NAME_LETTERS = 200, 50, 60
+BAND_POINTS = 25  # at which the ends of intervals are drawn
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Row:
     score: str
     ends: str
     gain: str
+    gain_ends: str
     seconds: float
     chosen: bool
 
@@ -66,6 +73,9 @@ class Scatter:
     title: str
     dots: tuple[tuple[float, float, str], ...]
     line: tuple[float, float, float, float]
+    ends: tuple[
+        tuple[float, float, float, float], ...
+    ] = ()  # pieces of the lines between which intervals hold the truth
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ def target_report(result: TargetResult, seen: Seen, scores: Mapping[str, Interva
             rows=[_row(result, position) for position in range(len(result.strategies))],
             described=_described(result),
             reach=_reach(result),
-            scatters=_scatters(seen),
+            scatters=_scatters(seen, result),
             levels=_levels(result),
             labels=result.labels[:MOST_LABELS],
             faults=result.data.faults[:MOST_FAULTS],
@@ -115,17 +125,16 @@ def _row(result: TargetResult, position: int) -> Row:
     strategy = result.strategies[position]
     score = known_interval(strategy.metrics[result.metric])
     gain = known_interval(strategy.gain)
-    setting = ", ".join(f"{name} {value:g}" for name, value in strategy.settings.items())
+    setting = ", ".join(f"{name} {value:.3g}" for name, value in strategy.settings.items())
     return Row(
         name=strategy.name + (f" · {strategy.encoder}" if len(result.encoders) > 1 else ""),
         setting=setting,
         score=NONE if score is None else figure(score.value),
         ends="" if score is None or score.low is None else f"{figure(score.low)} to {figure(score.high)}",
-        gain=""
+        gain="" if gain is None else figure(gain.value),
+        gain_ends=""
         if gain is None
-        else f"{figure(gain.value)}"
-        + ("" if gain.low is None else f" ({figure(gain.low)} to {figure(gain.high)})")
-        + f" over {strategy.gain_over}",
+        else ("" if gain.low is None else f"{figure(gain.low)} to {figure(gain.high)} ") + f"over {strategy.gain_over}",
         seconds=known(strategy.seconds) or 0.0,
         chosen=strategy is result.chosen_result,
     )
@@ -161,7 +170,7 @@ def _reach(result: TargetResult) -> str:
     return text
 
 
-def _scatters(seen: Seen) -> tuple[Scatter, ...]:
+def _scatters(seen: Seen, result: TargetResult) -> tuple[Scatter, ...]:
     """Truth against answer, and what is missed against the answer; none without points."""
     points = [(t, a, item) for t, a, item in seen.points if known(t) is not None and known(a) is not None]
     if not points:
@@ -170,7 +179,8 @@ def _scatters(seen: Seen) -> tuple[Scatter, ...]:
     words = [f"{cut(item, 60)}: {figure(t)}, answered {figure(a)}" for t, a, item in points]
     x, upward = _padded(answers), linear_axis(truths, brief, lowest=-math.inf, highest=math.inf)
     low, high = max(x.low, upward.low), min(x.high, upward.high)  # where the line of perfect answers is to be seen
-    bound = max(map(abs, missed)) or 1.0
+    band = _band(result, min(answers), max(answers))
+    bound = max(abs(end) for end in (*missed, *(end for _, *ends in band for end in ends))) or 1.0
     off = linear_axis([-bound, bound], brief, lowest=-math.inf, highest=math.inf)
     return (
         Scatter(
@@ -186,8 +196,22 @@ def _scatters(seen: Seen) -> tuple[Scatter, ...]:
             "Truth less answer",
             tuple((x.at(a), off.at(m), w) for a, m, w in zip(answers, missed, words, strict=True)),
             (0, off.at(0), 100, off.at(0)),
+            tuple(
+                (x.at(left[0]), off.at(left[side]), x.at(right[0]), off.at(right[side]))
+                for left, right in pairwise(band)
+                for side in (1, 2)
+            ),
         ),
     )
+
+
+def _band(result: TargetResult, least: float, most: float) -> list[tuple[float, float, float]]:
+    """(answer, low end less it, high end less it) of intervals over the answers there are; none without intervals."""
+    answers_NK = np.linspace(least, most, BAND_POINTS)[:, None]
+    ends = None if result.reach is None else ends_of(KINDS[result.task], answers_NK, result.reach)
+    if ends is None:
+        return []
+    return [(float(a), float(low - a), float(high - a)) for a, low, high in zip(answers_NK[:, 0], *ends, strict=True)]
 
 
 def _padded(values: list[float]) -> Axis:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graft.heads.conformal import Spread
-from graft.results import SCHEMA, DataSummary, EncoderSummary, Example, Interval, StrategyResult
+from graft.results import Example, Fitted, Interval, StrategyResult
 
 
 @dataclass(frozen=True)
@@ -39,35 +39,18 @@ class LabelRow:
     average_precision: float | None
 
 
-@dataclass(frozen=True)
-class TargetResult:
+@dataclass(frozen=True, kw_only=True)
+class TargetResult(Fitted):
     """Everything a fit of a target found. `strategies` are the contenders on the folds; `test` the measures on the held-out items.
 
     `target` describes the training items' values: least, mean, greatest, or the share of each level or label. `confusion` counts levels
     [true][answered] on the judged items.
     """
 
-    name: str
-    task: str
-    chosen: str
-    why: str
-    metric: str
-    seed: int
     target: Mapping[str, float]
-    test: Mapping[str, Interval] | None
-    strategies: tuple[StrategyResult, ...]
-    data: DataSummary
-    encoder: EncoderSummary
-    encoders: tuple[EncoderSummary, ...]
     reach: Reach | None
     labels: tuple[LabelRow, ...]
     confusion: tuple[tuple[int, ...], ...]
-    folds: str
-    seconds: Mapping[str, float]
-    environment: Mapping[str, str]
-    command: str
-    out: str = ""
-    schema: int = SCHEMA
 
     @property
     def chosen_result(self) -> StrategyResult:

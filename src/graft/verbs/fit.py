@@ -59,7 +59,8 @@ def fit(
 ) -> FitResult | TargetResult:
     """Choose the best way to transfer on your data, prove it on held-out items, save it, and report.
 
-    Labels that are numbers, counts, ordered levels, or several an item go their own way (`graft.targets`) and give a `TargetResult`.
+    Labels that are numbers, counts, ordered levels, or several an item go their own way (`graft.targets`) and give a `TargetResult`; what
+    it shares with a `FitResult` is in `graft.results.Fitted`.
     Otherwise every frozen strategy is measured on the same paired folds, then those that train, one after the other while each proves a
     gain and the time lasts. The choice is refitted on all training items, calibrated, and tested once. Writes `result.json`,
     `report.html`, `split.json` and `model/` into `out`.
