@@ -22,9 +22,9 @@ FEWEST_SIZES, FEWEST_DRAWS = 4, 3
 EXPONENTS, FLOORS = (0.04, 2.5), (0.007, 0.98)  # bounds of the exponent, and of the floor's share in the error now
 RESAMPLES = 300
 LEVEL = 0.95
-LABELS_LEVEL = 0.8  # of an interval of labels: at 95 % most reach from the labels there are to beyond ten times as many
-MISFIT = 0.04  # standard deviation of the log error for each e-fold of labels beyond those measured (`Curve.at`)
-REACH_BACK = 0.1  # the same for sizes below the largest, the smallest of which are near chance (`weights`)
+LABELS_LEVEL = 0.9  # of an interval of labels: at 95 % most reach from the labels there are to beyond ten times as many
+MISFIT = 0.05  # standard deviation of the log error for each e-fold of labels beyond those measured (`Curve.at`)
+REACH_BACK = 0.15  # the same for sizes below the largest, the smallest of which are near chance (`weights`)
 SMALLEST = 1e-4  # an error rate is kept this far from 0 and 1 while the likelihood is climbed
 FARTHEST = 10.0  # times the labels there are: beyond, nothing is forecast
 
