@@ -6,7 +6,7 @@ Ten disjoint parts of a set are the labels of ten forecasts, each as many as `la
 probe is tuned on two folds of them, its errors are counted on nested subsets (graft.diagnostics.curve), and the curve says which accuracy to expect
 with 1.25 to 10 times the labels, and how many labels reach the accuracy that the truth has there: near by with 1.5 and 2 times, far with 5 and 10.
 The truth at a number of labels is the mean over random draws of that many, each learned by a linear probe and judged on up to 4,000 others; the probe
-is tuned anew at each number, on three of the draws. Official parts of a set are mixed before all this, so that the items to come are
+is tuned anew at each number, on three of the draws, or on all where labels are few. Official parts of a set are mixed before all this, so that the items to come are
 like those there are; the case "cifar10, its own test part" keeps them apart, as one official test part is harder than its training part.
 
 What is known of other sets' curves (`graft.metrics.curve.EXPERIENCE`) is learned here, with the set that is judged left out.
@@ -45,7 +45,7 @@ MOST, MOST_TEST = 5_000, 10_000  # items taken of the training and of the test p
 MOST_JUDGED = 4_000  # items that judge one draw of the truth
 MANY_CLASSES = 50  # a set of so many classes is taken whole
 DRAWS = {1: 24, 1.25: 24, 1.5: 24, 2: 16, 3: 12, 5: 6, 10: 4}  # of the truth, by multiples of the labels
-TUNED_DRAWS = 3
+TUNED_DRAWS, FEW = 3, 300  # draws of the truth that are tuned on: all of them where labels are few, and settings chosen by luck
 AT = (2, 10)  # multiples of the labels at which intervals of accuracy are judged
 NOTHING_KNOWN = Experience((-0.5, -0.3), (3.0, 6.0), 0.0)  # so wide that the likelihood is all but alone
 
@@ -153,7 +153,7 @@ def truth_at(case: Case, items: tuple[Any, Any, int], times: float, usual: Setti
         order = np.random.default_rng([2, draw]).permutation(n_train if case.apart else len(y_N))
         some = order[:labels]
         held = np.arange(n_train, len(y_N)) if case.apart else order[max(labels, len(order) - MOST_JUDGED) :]
-        if usual is None and len(chosen) < TUNED_DRAWS:
+        if usual is None and (labels <= FEW or len(chosen) < TUNED_DRAWS):
             chosen.append(tuned(x_ND[some], y_N[some], task, draw))
         with one_thread():
             (head,) = STRATEGIES[PROBE].fit_path(x_ND[some], y_N[some], task, [chosen[draw % len(chosen)]])
