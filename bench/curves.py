@@ -11,10 +11,9 @@ from bench.parts import table
 def curve(found: Mapping[str, Any]) -> str:
     told, alone = found["judged"]["experience"], found["judged"]["likelihood"]
     few = [name for name in told if found["counts"][name]["labels"] == 100]
-    apart = [name for name in told if found["counts"][name]["apart"]]
-    many = [name for name in told if name not in few and name not in apart]
+    many = [name for name in told if name not in few]
     rows = []
-    for name in (*many, *apart, *few):
+    for name in (*many, *few):
         one = told[name]["at"]
         cells = [cell for times in ("2", "10") for cell in cells_of(one[times])]
         rows.append([name, f"{found['counts'][name]['labels']:,}", f"{1 - told[name]['now']:.3f}", *cells])
@@ -32,8 +31,8 @@ def curve(found: Mapping[str, Any]) -> str:
     return (
         f"## How many labels\n\n`bench/curve.py`, {found['date']}. A linear probe. Ten disjoint parts of a set are the labels of ten forecasts; "
         "the truth is the mean over draws of a probe tuned anew and learned from as many labels, judged on others. What is known of other sets' "
-        "curves is learned with the set that is judged left out. Official parts are mixed, so that the items to come are like those there are, "
-        "but where a case says otherwise. Half the forecasts, a quarter of the draws and a truth at the settings of most forecasts, to save "
+        "curves is learned with the set that is judged left out. Official parts are mixed, so that the items to come are like those there are. "
+        "Half the forecasts, a quarter of the draws and a truth at the settings of most forecasts, to save "
         f"time: {', '.join(quick) or 'none'}. Accuracy and gain at twice and at ten times the labels, with intervals of 95 %:\n\n"
         + table(
             ["case", "labels", "now", *(f"{times}: {head}" for times in ("twice", "ten times") for head in heads)], rows
