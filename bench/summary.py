@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.advice import plan, plan_speed
+from bench.curves import curve
 from bench.parts import ends, machine, table
 from bench.recommenders import recommend, recommend_quality
 
@@ -348,53 +349,6 @@ def search(found: Mapping[str, Any]) -> str:
         f"{over['single_us']:.0f} µs above the raw FAISS index, a batch {100 * over['batch_share']:+.0f} %.\n\n"
         "Beside graphs, at about equal recall@10 of single vectors, queries a second on one thread:\n\n"
         + table(["vectors", "index", "build, s", "MiB", "recall@10", "single", "batched", "deletes"], rivals)
-    )
-
-
-def curve(found: Mapping[str, Any]) -> str:
-    shipped = found["judged"][f"{found['misfit']:g}"]
-    plain = found["judged"]["0"]
-    rows, told, hit, asked, covered = [], 0, 0, 0, [0, 0]
-    for name, one in sorted(shipped.items(), key=lambda pair: pair[0] in found["tuned_on"]):
-        tuned = name in found["tuned_on"]
-        counts, refused = found["counts"][name], one["refused"]
-        if not tuned:
-            told, hit, asked = told + one["told"], hit + one["told_covered"], asked + one["asked"]
-            covered = [covered[0] + one["covered"], covered[1] + one["forecasts"]]
-        rows.append([
-            f"{name}{' (set the width)' * tuned}", f"{counts['labels']:,}", f"{one['truth']:.3f}", f"{one['expected']:.3f}", f"{one['off']:.3f}",
-            f"{one['width']:.3f}", f"{one['covered']} of {one['forecasts']}", f"{plain[name]['covered']} of {one['forecasts']}",
-            f"{one['told']} of {one['asked']}" + (f", {one['told_covered']} cover" if one["told"] else ""),
-            ", ".join(f"{k} {v}" for k, v in refused.items() if v),
-        ])  # fmt: skip
-    return (
-        f"## How many labels\n\n`bench/curve.py`, {found['date']}. A linear probe; each forecast has a tenth of the labels, the truth is judged on the test "
-        "part at all of them, "
-        "which is ten times as many. The width beyond the bootstrap was set on usps alone. Each forecast is also asked how many labels reach the "
-        "accuracies that the truth has at 22, 46 and 68 % of the labels: told with an interval, already reached by the estimate, or refused "
-        "(`open`: the interval's upper end is not within ten times the labels; `far`: the curve itself is not; `floor`: said to be out of reach for good, "
-        "which is wrong here).\n\n"
-        + table(
-            [
-                "set",
-                "labels",
-                "accuracy with ten times as many",
-                "forecast",
-                "off by",
-                "interval's width",
-                "covers",
-                "bootstrap alone",
-                "labels for a target",
-                "else",
-            ],
-            rows,
-        )
-        + f"\nOn the sets that took no part in setting the width, {covered[0]} of {covered[1]} intervals of 95 % cover the "
-        f"truth; {told} of {asked} questions for a number of "
-        f"labels were answered by one, {hit} of these intervals cover it: from a tenth of the labels a curve seldom tells. "
-        "The set below its promise is cifar10: with the same 500 labels the "
-        "cross-validated error is .14 on average and the error on its test part .17, a gap between the two parts that no curve of the first can see. "
-        "The truth of banking77 and cifar10 was learned at the settings tuned on a tenth (half the forecasts, `--quick`), that of the others tuned anew.\n"
     )
 
 

@@ -29,7 +29,7 @@ class Expected(CurvePoint):
 
 @dataclass(frozen=True)
 class LabelTarget:
-    """What it takes to reach an accuracy: `more` labels a class, from `low` to `high` by an interval of 80 %.
+    """What it takes to reach an accuracy: `more` labels a class, from `low` to `high` by an interval of 90 %.
 
     `status`: "told", with `high` None where the interval does not end within ten times the labels; "reached"; or a refusal, whose `reason` says what
     the curve does not tell: "flat", "far", "open". A refusal may know that it takes at least `low`.

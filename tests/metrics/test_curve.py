@@ -72,7 +72,7 @@ def test_experience_narrows_what_few_counts_leave_open() -> None:
 def test_a_planted_law_is_found_from_many_counts() -> None:
     curve = simulated((0.05, 0.09, 0.5), 1, draws=20, tested=20_000, spread=1e-5)
     assert curve.law == pytest.approx([0.05, 0.09, 0.5], abs=0.1)
-    assert curve.at(1000)[0] == pytest.approx(0.05 + 0.09 * 2**-0.5, abs=0.002)
+    assert curve.at(1000)[0] == pytest.approx(0.05 + 0.09 * 2**-0.5, abs=0.004)
     low, high = curve.exponent()[1:]
     assert low < 0.5 < high
 
@@ -105,7 +105,7 @@ def test_labels_for_a_target() -> None:
     found = reach(curve, 0.15, 500)  # 0.04 + 0.16 * (n / 500)^-0.5 = 0.15 at 1058
     assert found.status == "told"
     assert found.low is not None and found.high is not None and found.labels is not None
-    assert found.low < 1058 < found.high < 1500
+    assert found.low < 1058 < found.high < 2500
     assert found.labels == pytest.approx(1058, rel=0.1)
     assert reach(curve, 0.3, 500).status == "reached"
 

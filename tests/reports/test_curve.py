@@ -54,7 +54,7 @@ CURVE = LabelCurve(
             TARGETS,
             [
                 "To reach 90\u202f% you need about 40 more labels a class (25 to 110).",
-                "To reach 92\u202f% you need about 60 more labels a class (5 or more).",
+                "To reach 92\u202f% you need about 60 more labels a class (at least 5).",
                 "80\u202f% is reached with the labels there are.",
                 "85\u202f% is reached with the labels there are, though it may take up to 1 more label a class.",
                 "What 95\u202f% takes cannot be told: the labels there are may do.",
@@ -80,15 +80,15 @@ def test_the_picture_holds_measured_and_forecast() -> None:
 
 
 def test_what_twice_the_labels_bring_is_a_sentence() -> None:
-    says = "Twice the labels (400) would bring 89.0\u202f% right (86.0\u202f% to 92.0\u202f%), +2.0 (\u22120.1 to +3.1) points on what there is now."
+    says = "Twice the labels (400) would bring 89.0\u202f% right (86.0\u202f% to 92.0\u202f%): +2.0 points (\u22120.1 to +3.1)."
     assert twice(CURVE) == says
     assert told_first(CURVE) == f"{says} {told(TARGETS[0])}"
     assert (
         told_first(replace(CURVE, targets=())) == f"{says} There is hardly an error left that more labels could mend."
     )
-    assert gained(CURVE.expected[0]) == ""
+    assert gained(CURVE.expected[0]) == ("", "")
     older = replace(CURVE, expected=tuple(Expected(**vars(point(n))) for n in (200, 400)))
-    assert twice(older) == "" and gained(older.expected[1]) == ""
+    assert twice(older) == "" and gained(older.expected[1]) == ("", "")
 
 
 MEASURE = """

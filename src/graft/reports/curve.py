@@ -92,8 +92,9 @@ def told(target: LabelTarget) -> str:
     """What it takes to reach a target, or why that is not told, as a sentence."""
     wanted = percent(target.accuracy).replace(".0", "")
     if target.status == "told":
-        least, most = count(target.low or 0), f"to {count(target.high)}" if target.high is not None else "or more"
-        return f"To reach {wanted} you need about {_more(target.more)} a class ({least} {most})."
+        low = count(target.low or 0)
+        ends = f"at least {low}" if target.high is None else f"{low} to {count(target.high)}"
+        return f"To reach {wanted} you need about {_more(target.more)} a class ({ends})."
     if target.status == "reached":
         least = f", though it may take up to {_more(target.high)} a class" if target.high else ""
         return f"{wanted} is reached with the labels there are{least}."
@@ -108,20 +109,21 @@ def _more(number: int | None) -> str:
 def twice(curve: LabelCurve) -> str:
     """What twice the labels would bring, as a sentence; empty where it is not known."""
     found = next((p for p in curve.expected if p.labels == 2 * curve.labels), None)
-    if found is None or found.gain is None:
+    value, interval = gained(found) if found else ("", "")
+    if found is None or not value:
         return ""
     return (
-        f"Twice the labels ({count(found.labels)}) would bring {percent(found.accuracy)} right ({percent(found.low)} to {percent(found.high)}), "
-        f"{gained(found)} points on what there is now."
+        f"Twice the labels ({count(found.labels)}) would bring {percent(found.accuracy)} right ({percent(found.low)} to {percent(found.high)}): "
+        f"{value} points ({interval})."
     )
 
 
-def gained(point: Expected) -> str:
-    """By how many points accuracy grows, with its interval; empty for what there is now."""
-    if point.gain is None or not any(point.gain):
-        return ""
+def gained(point: Expected) -> tuple[str, str]:
+    """By how many points accuracy grows, and its interval; empty for what there is now."""
+    if point.gain is None or not any(point.gain):  # unknown, or of the labels there are
+        return "", ""
     value, low, high = (f"{100 * part:+.1f}".replace("-", "\u2212") for part in point.gain)
-    return f"{value} ({low} to {high})"
+    return value, f"{low} to {high}"
 
 
 def told_first(curve: LabelCurve) -> str:

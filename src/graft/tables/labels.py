@@ -33,11 +33,14 @@ def curve_table(result: CurveResult) -> RenderableType:
     if curve.reason:
         parts.append(Text(told_first(curve)))
     else:
-        table = plain_table("labels", "accuracy", "95 % interval", "", "points gained")
-        rows = [*((p, "measured", "") for p in curve.measured), *((p, "expected", gained(p)) for p in curve.expected)]
+        table = plain_table("labels", "accuracy", "95 % interval", "", "points gained", "95 % interval")
+        rows = [
+            *((p, "measured", ("", "")) for p in curve.measured),
+            *((p, "expected", gained(p)) for p in curve.expected),
+        ]
         for point, how, gain in rows:
             ends = f"{point.low:.3f} to {point.high:.3f}"
-            table.add_row(f"{point.labels:,}", f"{point.accuracy:.3f}", ends, how, gain)
+            table.add_row(f"{point.labels:,}", f"{point.accuracy:.3f}", ends, how, *gain)
         sentences = [twice(curve), *map(told, curve.targets)]
         parts += [table, Text(""), *(Text(said.replace(NARROW, " ")) for said in sentences if said)]
     return Group(*parts, Text(""), Text(f"The report: {result.out}/report.html"))
