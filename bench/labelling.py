@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def batches(dim: int) -> list[dict[str, Any]]:
     with one_thread():
         next_batch(of, {}, classes, "random", 1)  # imports
         for how in ("typical", "core-set", "margin", "uncertainty", "random"):
-            taken = [timed(lambda how=how: next_batch(of, {}, classes, how, BATCH)) for _ in range(ROUNDS)]
+            taken = [timed(partial(next_batch, of, {}, classes, how, BATCH)) for _ in range(ROUNDS)]
             rows.append({"how": how, "dims": dim, "seconds": sorted(processor for processor, _ in taken)})
             print(rows[-1], flush=True)
     return rows
@@ -78,9 +79,12 @@ def answers(items: int) -> dict[str, Any]:
         journal = Journal(Path(folder))
         batch = next_batch(of, {}, classes, "random", BATCH)
         session = Session(of, journal, classes, lambda *_: batch, batch)
-        taken = []
-        for item in batch.items[:50]:
-            taken.append(timed(lambda item=item: (session.answer(item.key, classes[0], new=False), session.state()))[1])
+
+        def answered(key: str) -> None:
+            session.answer(key, classes[0], new=False)
+            session.state()
+
+        taken = [timed(partial(answered, item.key))[1] for item in batch.items[:50]]
         journal.close()
     return {"items": items, "milliseconds": [round(1000 * float(f(taken)), 2) for f in (min, np.median)]}
 

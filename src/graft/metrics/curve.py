@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -231,7 +232,9 @@ def errors(laws_B3: Floats, relative_G: Floats) -> Floats:
     return found
 
 
-def fit_laws(relative_P: Floats, error_BP: Floats, number_P: Floats, shape_B2: Floats, precision: Floats) -> Floats:
+def fit_laws(
+    relative_P: Floats, error_BP: Floats, number_P: Floats, shape_B2: Floats, precision: NDArray[np.floating[Any]]
+) -> Floats:
     """(B, 3) laws of largest posterior density, for B curves at once: binomial counts of `number_P` items, and a normal prior of (log c, logit of the
     floor's share) with means `shape_B2` and the inverse covariance `precision` (2, 2).
 
@@ -239,7 +242,7 @@ def fit_laws(relative_P: Floats, error_BP: Floats, number_P: Floats, shape_B2: F
     `EXPONENTS` and `FLOORS`, twice as fine each time.
     """
     bounds = np.log(EXPONENTS), np.log(FLOORS) - np.log1p(-np.array(FLOORS))
-    axes = [np.linspace(*ends, number) for ends, number in zip(bounds, (14, 11), strict=True)]
+    axes = [np.linspace(ends[0], ends[1], number) for ends, number in zip(bounds, (14, 11), strict=True)]
     grid_BG2 = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(1, -1, 2)
     width = np.array([axis[1] - axis[0] for axis in axes])
     around = np.stack(np.meshgrid(*[np.linspace(-1, 1, 5)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
