@@ -2,8 +2,8 @@
 
 The probe decides: what two quick strategies get right on folds, their mean. Whether its lead is more than chance is said. Where the probe gets exactly
 as many right with several, LogME decides; where no folds can be drawn, the static ranker does: pretrained before not, whole networks before inner
-layers, larger before smaller, the oldest rule of thumb. On four public sets the probe's first was nearer to the best than that of LogME, of size, or
-of LogME among those that the probe cannot tell apart (docs/LOG.md).
+layers, larger before smaller, the oldest rule of thumb. On four public sets the probe's first was nearer to the best than that of LogME or of size, on
+three others it was not: of encoders within five points of each other none of them tells the best (docs/LOG.md).
 """
 
 from __future__ import annotations
