@@ -22,6 +22,7 @@ IDS = "[...document.querySelectorAll('#hits .id')].map((each) => each.textConten
 @dataclass(frozen=True)
 class ToyManifest:
     strategy: str = "linear-probe"
+    task: str = "classify"
 
     @property
     def encoder(self) -> Any:

@@ -175,6 +175,25 @@ def test_it_is_served(fitted: Fitted, table: Path) -> None:
         assert client.get("/models/light").status_code == 200
 
 
+def test_its_page_says_what_it_answers(fitted: Fitted, tmp_path: Path) -> None:
+    from tests.server.browser import browser
+    from tests.server.conftest import running
+
+    from graft.server.releases import open_releases
+
+    wanted = {
+        "light": "Answers a picture with a number and its interval.",
+        "grade": "Gives a picture one of 3 ordered levels: dark, dim, bright.",
+    }
+    models = open_releases([fitted(name)[1] for name in wanted]).models
+    with running({}, models) as (url, _), browser(tmp_path) as page:
+        for name, lead in wanted.items():
+            page.go(f"{url}/models/{name}", "document.getElementById('lead').textContent")
+            assert page.see("document.getElementById('lead').textContent") == lead
+            assert "Answer:" in page.see("document.querySelector('nav').textContent")
+        assert not page.complaints
+
+
 def test_a_target_nothing_tells_of_is_answered_by_the_constant(table: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     noise = tmp_path / "noise.csv"
@@ -183,6 +202,7 @@ def test_a_target_nothing_tells_of_is_answered_by_the_constant(table: Path, tmp_
     assert isinstance(result, TargetResult)
     assert (result.task, result.chosen) == ("number", "constant")
     assert "not shown to say more" in result.why
+    assert "<circle" not in (tmp_path / "out" / "report.html").read_text()  # one answer for all is no picture
     assert graft.load(tmp_path / "out").predict([table.parent / "1.png"])[0].value == pytest.approx(
         result.target["mean"]
     )

@@ -17,7 +17,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from graft.opened import Classifier
 from graft.results import Fault, to_json
 from graft.server import shapes
 from graft.server.desk import Desk, hits
@@ -217,13 +216,15 @@ def _decoded(text: str) -> bytes:
 def _add_models(app: FastAPI, desk: Desk) -> None:
     def facts(name: str) -> dict[str, Any]:
         model = desk.model(name)
+        if isinstance(model, Estimator):
+            told = {"classes": list(model.manifest.classes), "threshold": None, "coverage": model.coverage}
+        else:
+            told = {"classes": list(model.classes), "threshold": model.threshold, "coverage": None}
         return {
             "name": name,
             "modality": model.modality,
             "task": model.manifest.task,
-            "classes": list(model.manifest.classes),
-            "threshold": model.threshold if isinstance(model, Classifier) else None,
-            "coverage": model.coverage if isinstance(model, Estimator) else None,
+            **told,
             "strategy": model.manifest.strategy,
             "encoder": model.manifest.encoder.reference,
         }

@@ -101,7 +101,7 @@ KINDS = {
             head="proportional-odds",
             fit=ordinal.fit_path,
             alphas=ALPHAS,
-            constant="how frequent each level is",
+            constant="the frequencies of the levels",
             misses=lambda y, p: conformal.level_misses(_ranks(y), p),
             interval=lambda p, reach: _floats(conformal.level_interval(p, reach)),
         ),
@@ -114,7 +114,7 @@ KINDS = {
             head="one-vs-rest",
             fit=multilabel.fit_path,
             alphas=ALPHAS,
-            constant="how frequent each label is",
+            constant="the frequencies of the labels",
         ),
     )
 }

@@ -171,9 +171,9 @@ def _reach(result: TargetResult) -> str:
 
 
 def _scatters(seen: Seen, result: TargetResult) -> tuple[Scatter, ...]:
-    """Truth against answer, and what is missed against the answer; none without points."""
+    """Truth against answer, and what is missed against the answer; none without points, or where every answer is the same."""
     points = [(t, a, item) for t, a, item in seen.points if known(t) is not None and known(a) is not None]
-    if not points:
+    if len({a for _, a, _ in points}) < 2:
         return ()
     truths, answers, missed = [t for t, _, _ in points], [a for _, a, _ in points], [t - a for t, a, _ in points]
     words = [f"{cut(item, 60)}: {figure(t)}, answered {figure(a)}" for t, a, item in points]

@@ -44,6 +44,64 @@ const HEADS = {
 
 function gives() {
   const item = model.modality === "text" ? "a text" : "a picture", many = model.classes.length;
+  const some = model.classes.slice(0, 6).join(", ") + (many > 6 ? ` and ${number(many - 6)} more` : "");
+  return {
+    number: `Answers ${item} with a number and its interval.`,
+    count: `Answers ${item} with a count: the rate to expect, and an interval of whole numbers.`,
+    ordinal: `Gives ${item} one of ${number(many)} ordered levels: ${some}.`,
+    multilabel: `Gives ${item} any of ${number(many)} labels: ${some}.`,
+  }[model.task] || `Gives ${item} one of ${number(many)} labels: ${some}.`;
+}
+
+async function label(request) {
+  asked?.abort();
+  asked = new AbortController();
+  $("message").hidden = true;
+  busy(true);
+  try {
+    show((await request(asked.signal)).predictions[0]);
+    busy(false);
+  } catch (error) { fail(error); }
+}
+
+const path = () => `/v1/models/${encodeURIComponent(model.name)}/predict`;
+
+function labelPicture(file) {
+  if (!file || model.modality !== "image") return;
+  if (shown) URL.revokeObjectURL(shown);
+  shown = URL.createObjectURL(file);
+  $("preview").src = shown;
+  $("preview").hidden = false;
+  label((signal) => sendPicture(`${path()}/upload`, file, { top: "5" }, signal));
+}
+
+function labelText() {
+  const text = $("text").value;
+  if (text.trim()) label((signal) => send(path(), { texts: [text], top: 5 }, signal));
+}
+
+function listen() {
+  $("form").addEventListener("submit", (event) => { event.preventDefault(); labelText(); });
+  $("text").addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) labelText(); });
+  $("file").addEventListener("change", () => labelPicture($("file").files[0]));
+  document.addEventListener("paste", (event) => labelPicture(pictureIn(event.clipboardData.files)));
+  document.addEventListener("dragover", (event) => { event.preventDefault(); $("zone").classList.add("over"); });
+  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("zone").classList.remove("over"); });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    $("zone").classList.remove("over");
+    labelPicture(pictureIn(event.dataTransfer.files));
+  });
+}
+
+async function begin() {
+  const named = decodeURIComponent(location.pathname.split("/")[2] || "");
+  const all = await served();
+  model = all.models.find((each) => each.name === named) || all.models[0];
+  if (!model) throw new Error("No model and no index is served.");
+  links(all, `models/${model.name}`);
+  document.title = `${model.name} · Graft`;
+  $("title").textContent = model.name;
   $("lead").textContent = gives();
   $("go").textContent = HEADS[model.task] ? "Answer" : "Label it";
   $("facts").textContent = `${model.strategy} on ${model.encoder}` + (model.threshold ? `; unsure below ${percent(model.threshold)}` : "");
