@@ -211,9 +211,9 @@ def learned(counts: Mapping[str, Any], without: str = "", reach_back: float = RE
 
 def judged(found: Mapping[str, Any], known: Experience) -> dict[str, Any]:
     """How the forecasts of one case compare with its truth."""
-    now, settings = found["labels"], {"known": known}
+    now = found["labels"]
     curves = [
-        fit_curve(table(f), np.array(f["tested"]), np.array(f["sizes"]), seed=seed, **settings)
+        fit_curve(table(f), np.array(f["tested"]), np.array(f["sizes"]), seed=seed, known=known)
         for seed, f in enumerate(found["forecasts"])
     ]
     labels_T, error_T = np.array(found["truth"])[:, :2].T
@@ -278,9 +278,9 @@ def save(counts: Mapping[str, Any]) -> None:
     """Results of all cases, each with what the other data sets tell and with (all but) the likelihood alone."""
     known = learned(counts)
     print("EXPERIENCE of all sets:", known)
-    kinds = {"experience": lambda data: learned(counts, data), "likelihood": lambda _: NOTHING_KNOWN}
     judgements = {
-        kind: {name: judged(found, of(found["data"])) for name, found in counts.items()} for kind, of in kinds.items()
+        "experience": {name: judged(found, learned(counts, found["data"])) for name, found in counts.items()},
+        "likelihood": {name: judged(found, NOTHING_KNOWN) for name, found in counts.items()},
     }
     tree = {"date": time.strftime("%Y-%m-%d"), "machine": environment(), "experience": asdict(known), "judged": judgements,
             "counts": counts}  # fmt: skip

@@ -170,7 +170,7 @@ def fit_curve(
         np.vstack([error_P, error_BP]),
         weights(relative_P, error_P, number_P, reach_back),
         np.vstack([known.mean, shape_B2]),
-        np.asarray(np.linalg.inv(known.covariance()), np.float64),
+        np.linalg.inv(known.covariance()),
     )
     tilt_B = rng.standard_normal(resamples)
     return Curve(
@@ -235,7 +235,9 @@ def errors(laws_B3: Floats, relative_G: Floats) -> Floats:
     return found
 
 
-def fit_laws(relative_P: Floats, error_BP: Floats, number_P: Floats, shape_B2: Floats, precision: Floats) -> Floats:
+def fit_laws(
+    relative_P: Floats, error_BP: Floats, number_P: Floats, shape_B2: Floats, precision: NDArray[np.floating]
+) -> Floats:
     """(B, 3) laws of largest posterior density, for B curves at once: binomial counts of `number_P` items, and a normal prior of (log c, logit of the
     floor's share) with means `shape_B2` and the inverse covariance `precision` (2, 2).
 
