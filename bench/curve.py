@@ -19,7 +19,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -278,12 +278,9 @@ def save(counts: Mapping[str, Any]) -> None:
     """Results of all cases, each with what the other data sets tell and with (all but) the likelihood alone."""
     known = learned(counts)
     print("EXPERIENCE of all sets:", known)
-    kinds: dict[str, Callable[[str], Experience]] = {
-        "experience": lambda data: learned(counts, data),
-        "likelihood": lambda _: NOTHING_KNOWN,
-    }
     judgements = {
-        kind: {name: judged(found, of(found["data"])) for name, found in counts.items()} for kind, of in kinds.items()
+        "experience": {name: judged(found, learned(counts, found["data"])) for name, found in counts.items()},
+        "likelihood": {name: judged(found, NOTHING_KNOWN) for name, found in counts.items()},
     }
     tree = {"date": time.strftime("%Y-%m-%d"), "machine": environment(), "experience": asdict(known), "judged": judgements,
             "counts": counts}  # fmt: skip

@@ -155,6 +155,12 @@ def test_overdispersion_of_binomial_counts_is_about_one_and_of_others_more() -> 
     assert overdispersion(wide, tested).min() > 5
 
 
+def test_more_labels_never_harm() -> None:
+    curve = simulated((0.12, 0.005, 0.5), 1, tested=2000)
+    assert all(curve.gain(times * 500, 500)[1] >= 0 for times in (1, 1.5, 2, 10))
+    assert max(curve.at(n)[2] for n in (600, 1000, 5000)) <= curve.at(500)[2]
+
+
 def test_a_wider_misfit_widens_only_what_lies_ahead() -> None:
     rng = np.random.default_rng(0)
     counts = rng.binomial(500, 0.05 + 0.1 * (SIZES / 500) ** -0.5, (6, 6))

@@ -20,7 +20,7 @@ def known_curve(name: str, law: tuple[float, float, float], tested: int = 200_00
     error, c, floor = law
 
     def at(n: float) -> float:
-        return float(error * (floor + (1 - floor) * (n / 450) ** -c))
+        return error * (floor + (1 - floor) * math.pow(n / 450, -c))
 
     row = " ".join(str(round(at(n) * tested)) for n in SIZES)
     forecast = {"sizes": SIZES, "tested": [tested] * 4, "errors": [row] * 4}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +79,7 @@ class Curve:
         """(3, G) errors expected with so many labels in all, and the ends of their intervals.
 
         The bootstrap knows how far the draws scatter, not that the law itself is only nearly right. Beyond the sizes measured each resampled
-        law is therefore multiplied by (labels / top)^(misfit * z), z standard normal.
+        law is therefore multiplied by (labels / top)^(misfit * z), z standard normal, but more labels are taken never to harm.
         """
         value_G = np.minimum(errors(self.law[None, :], labels_G / self.top)[0], 1.0)
         low_G, high_G = np.quantile(self._resampled(labels_G), [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -92,13 +91,17 @@ class Curve:
         Both errors come from the same resample, so what is not known of the error now, which is most, drops out of the difference.
         """
         both = np.array([now, labels])
-        value = float(-np.diff(errors(self.law[None, :], both / self.top)[0])[0])
-        low, high = np.quantile(-np.diff(self._resampled(both))[:, 0], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        before, after = errors(self.law[None, :], both / self.top)[0]
+        value = float(before - after)
+        before_B, after_B = self._resampled(both).T
+        low, high = np.quantile(before_B - after_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return value, float(min(low, value)), float(max(high, value))
 
     def _resampled(self, labels_G: Floats) -> Floats:
         tilt_BG = np.maximum(labels_G / self.top, 1.0) ** (self.misfit * self.tilt_B[:, None])
-        found: Floats = np.minimum(errors(self.laws_B3, labels_G / self.top) * tilt_BG, 1.0)
+        tilted_BG = errors(self.laws_B3, labels_G / self.top) * tilt_BG
+        highest_BG = np.where(labels_G > self.top, errors(self.laws_B3, np.ones(1)), 1.0)
+        found: Floats = np.minimum(tilted_BG, highest_BG)
         return found
 
     def exponent(self) -> tuple[float, float, float]:
@@ -233,7 +236,7 @@ def errors(laws_B3: Floats, relative_G: Floats) -> Floats:
 
 
 def fit_laws(
-    relative_P: Floats, error_BP: Floats, number_P: Floats, shape_B2: Floats, precision: NDArray[np.floating[Any]]
+    relative_P: Floats, error_BP: Floats, number_P: Floats, shape_B2: Floats, precision: NDArray[np.floating]
 ) -> Floats:
     """(B, 3) laws of largest posterior density, for B curves at once: binomial counts of `number_P` items, and a normal prior of (log c, logit of the
     floor's share) with means `shape_B2` and the inverse covariance `precision` (2, 2).
@@ -241,8 +244,9 @@ def fit_laws(
     For a given shape the error at the largest size alone is left, which weighted least squares finds; shapes are searched on a grid within
     `EXPONENTS` and `FLOORS`, twice as fine each time.
     """
-    bounds = np.log(EXPONENTS), np.log(FLOORS) - np.log1p(-np.array(FLOORS))
-    axes = [np.linspace(ends[0], ends[1], number) for ends, number in zip(bounds, (14, 11), strict=True)]
+    odds = FLOORS[0] / (1 - FLOORS[0]), FLOORS[1] / (1 - FLOORS[1])
+    bounds = [(math.log(low), math.log(high)) for low, high in (EXPONENTS, odds)]
+    axes = [np.linspace(low, high, number) for (low, high), number in zip(bounds, (14, 11), strict=True)]
     grid_BG2 = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(1, -1, 2)
     width = np.array([axis[1] - axis[0] for axis in axes])
     around = np.stack(np.meshgrid(*[np.linspace(-1, 1, 5)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
