@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graft.errors import UsageError
@@ -59,6 +59,7 @@ def test_what_is_missing_or_impossible(words: list[str]) -> None:
         read_description(words)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(st.lists(st.text(max_size=20), max_size=5))
 def test_any_words_are_read_or_refused(words: list[str]) -> None:
     try:

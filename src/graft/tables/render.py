@@ -207,7 +207,8 @@ def _diagnosis(result: Diagnosis) -> RenderableType:
 
 def _reproduction(found: Reproduction) -> RenderableType:
     parts: list[RenderableType] = [heading(f"{found.name}: {found.verdict}"), Text(found.why)]
-    for title, rows in (("differs", found.differences), ("may be the cause", found.causes)):
+    cause = "differs too" if found.verdict == "same" else "may be the cause"
+    for title, rows in (("differs", found.differences), (cause, found.causes)):
         if rows:
             table = plain_table(title, "was", "is")
             for row in rows[:ROWS_SHOWN]:
