@@ -180,7 +180,7 @@ def _trained_reason(name: str, ground: Ground) -> str:
     why = (
         "With so few or so many labels no gain is expected of it"
         if known
-        else "Nothing can be expected of it beforehand"
+        else "No gain can be expected of it beforehand"
     )
     return f"{why}: fit has to prove one on the folds."
 

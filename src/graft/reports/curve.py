@@ -122,7 +122,7 @@ def gained(point: Expected) -> tuple[str, str]:
     """By how many points accuracy grows, and its interval; empty for what there is now."""
     if point.gain is None or not any(point.gain):  # unknown, or of the labels there are
         return "", ""
-    value, low, high = (f"{100 * part:+.1f}".replace("-", "\u2212") for part in point.gain)
+    value, low, high = (f"{round(100 * part, 1) + 0.0:+.1f}".replace("-", "\u2212") for part in point.gain)  # no -0.0
     return value, f"{low} to {high}"
 
 
