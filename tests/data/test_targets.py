@@ -34,6 +34,8 @@ def guessed(labels: Sequence[object]) -> str:
 
 RNG = np.random.default_rng(0)
 SCALE = RNG.normal(size=200).round(3)
+_SHARE = 1 / np.arange(1, 201)
+ZIPF = np.random.default_rng(2).choice(np.random.default_rng(3).permutation(5000)[:200], 2000, p=_SHARE / _SHARE.sum())
 OVERSPREAD = RNG.poisson(RNG.gamma(2, 10, size=300))
 
 
@@ -51,6 +53,14 @@ OVERSPREAD = RNG.poisson(RNG.gamma(2, 10, size=300))
         ([*SCALE, "n/a"], "number"),
         (OVERSPREAD, "count"),
         (OVERSPREAD - 3, "number"),
+        (np.random.default_rng(1).poisson(19, 400), "count"),  # words of a text: a hill in the middle
+        (np.random.default_rng(1).normal(40, 14, 300).astype(int).clip(0, 90), "count"),  # ages
+        (np.random.default_rng(1).integers(0, 77, 300), "classes"),  # codes drawn: some are missing, some met once
+        (ZIPF, "classes"),  # codes of which few have most of the items
+        (
+            np.repeat(np.arange(60), (50 * 0.95 ** np.arange(60)).astype(int) + 3),
+            "classes",
+        ),  # sorted by their size: a hill, but no gaps
         (RNG.integers(120_000, 990_000, 60), "number"),  # prices, nearly all different
         ([1.5, 2.25, 3, 4.75, 5, 6.5, 7, 8.25, 9, 10.5], "number"),  # few items, each with its own
         (["red|round", "red", "round", "red|flat"] * 10, "multilabel"),

@@ -28,6 +28,7 @@ WORDS = {
     "multilabel": "several labels an item",
 }
 MANY = 20  # different values up to which numbers that repeat are taken for names of classes
+SMOOTH = 0.4  # `_smooth` from which whole numbers are amounts and not class codes
 MOST_LEVELS = 50
 FEWEST = 10  # items to learn from
 LARGEST = 1e100  # of a number, and 1 / it the smallest: squares and their sums stay finite and above 0
@@ -108,8 +109,9 @@ def guess(items: Items) -> tuple[str, str]:
 
     Numbers speak for themselves where there are more than 20 different ones, or too many for each to be met twice. They are numbers when not
     all whole. Counts: whole and none negative, thinning out upwards as class codes do not (gaps, a tenth of the values met once, three
-    fifths of them in the lower half of their range). Other whole numbers that are nearly all different are numbers too, unless they are ids.
-    Several labels: lists, or parts between `|` or `;` of which more than half are met in another combination too.
+    fifths of them in the lower half of their range), or met in hills (`_smooth`) with gaps or values met once. Other whole numbers that are
+    nearly all different are numbers too, unless they are ids. Several labels: lists, or parts between `|` or `;` of which more than half are
+    met in another combination too.
 
     Raises UsageError for whole numbers with gaps and less than three items each, which may be either.
     """
@@ -133,9 +135,9 @@ def _guess_numbers(values: Sequence[float], column: str) -> tuple[str, str]:
     if many and not are_ids(column, values):
         least, most = min(met), max(met)
         gaps = most - least + 1 > len(met)
-        once = sum(n == 1 for n in met.values()) >= len(met) / 10
+        once = sum(n == 1 for n in met.values())
         low = sum(value <= (least + most) / 2 for value in met) >= 0.6 * len(met)
-        if gaps and once and low:
+        if (gaps and once >= len(met) / 10 and low) or ((gaps or once) and _smooth(values) >= SMOOTH):
             task = "count" if least >= 0 else "number"
             return task, f"{len(met):,} different whole numbers{', none negative' if task == 'count' else ''}"
         if len(met) > 0.9 * len(values):
@@ -147,6 +149,18 @@ def _guess_numbers(values: Sequence[float], column: str) -> tuple[str, str]:
                 f"items. Say which: --label {name}:number, {name}:count or {name}:classes."
             )
     return "classes", f"{len(met):,} different {'whole numbers' if whole else 'numbers'}" if len(met) > 2 else ""
+
+
+def _smooth(values: Sequence[float]) -> float:
+    """Correlation of how often neighbouring parts of the range are met. Amounts come in hills; which classes are large has little to do with their codes.
+
+    In draws of 300 to 2,000: words of a text, Poisson, negative binomial and ages .45 to .9, class codes of equal or Zipf's shares -.2 to .25.
+    """
+    bins = int(np.clip(len(set(values)) // 2, 5, 25))
+    times = np.histogram(values, bins=bins)[0].astype(np.float64)
+    times -= times.mean()
+    square = float((times * times).sum())
+    return float((times[1:] * times[:-1]).sum()) / square if square else 0.0
 
 
 def strata(target: Target, labelled: NDArray[np.bool_]) -> NDArray[np.int64]:
