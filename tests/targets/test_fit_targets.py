@@ -134,7 +134,7 @@ def test_people_and_programs_see_it(fitted: Fitted, table: Path, name: str, caps
     result, out = fitted(name)
     words = render(result, terminal=False)
     assert f"task: {KINDS[name]} (" in words
-    assert "errs less than" in words
+    assert " was chosen." in words and "errs less than" in words
     assert main(["show", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["task"] == KINDS[name]
     assert main(["show", str(out / "model")]) == 0

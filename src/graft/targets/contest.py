@@ -171,9 +171,15 @@ def _why(stands: Trial, ours: Sequence[Trial], gains: dict[int, tuple[Interval, 
         better = (gain.low or 0.0) > 0
         verdict = "errs less than" if better else "is not shown to err less than"
         said.append(
-            f"{trial.contender.name} {verdict} {name} on the same folds: {label} {trial.losses_F.mean():.4g} beside "
+            f"{_capital(trial.contender.name)} {verdict} {name} on the same folds: {label} {trial.losses_F.mean():.4g} beside "
             f"{over.losses_F.mean():.4g} ({'less by' if better else 'a difference of'} {gain.value:.3g}{ends})."
         )
     if stands is ours[0]:
-        said.append(f"So the answer for every item is {kind.constant}: these vectors were not shown to say more.")
-    return " ".join(said)
+        return " ".join(
+            [*said, f"So the answer for every item is {kind.constant}: these vectors were not shown to say more."]
+        )
+    return " ".join([f"{_capital(stands.contender.name)} was chosen.", *said])
+
+
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
