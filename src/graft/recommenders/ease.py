@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from graft import settings
 from graft.errors import DataError, UsageError
 from graft.recommenders.base import (
     Arrays,
@@ -157,12 +158,8 @@ def bytes_needed(n_items: int, people_with_likes: int, items_with_likes: int) ->
 
 
 def free_bytes() -> int:
-    """Memory that is free, in bytes: what Linux calls available, else all there is."""
+    """Memory that this process may still take, in bytes; all there is where the system does not tell."""
     import os
-    from pathlib import Path
 
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = settings.free_memory()
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if free is None else int(free)
