@@ -3,7 +3,6 @@
 import asyncio
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Query
 from pydantic import Field
@@ -17,13 +16,14 @@ from graft.data.dataset import ImageSource
 from graft.server import shapes
 from graft.server.api import PAGE as SERVED_PAGE
 from graft.server.api import add_assets, assets, new_app
+from graft.server.door import host_name
 from graft.server.failures import Refusal, absent
 from graft.server.pictures import SIDES, Thumbnails, thumbnail
+from graft.server.run import OWN_NAMES
 
 PAGE = Path(__file__).parent / "page"
 SHARED = ("style.css", "parts.js", "icon.svg")
 KEPT_PICTURES = 32 * 2**20  # bytes
-LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 class Answer(shapes.Request):
@@ -54,11 +54,7 @@ def make_app(session: Session, folder: Path) -> FastAPI:
 def check_origin(request: HttpRequest) -> None:
     """Only this page may write: a page of another site, or one that took the name of this machine, may not. Raises Refusal (403)."""
     host, origin = request.headers.get("host", ""), request.headers.get("origin")
-    try:
-        ours = urlsplit(f"//{host}").hostname in LOCAL and (origin is None or urlsplit(origin).netloc == host)
-    except ValueError:  # no address at all
-        ours = False
-    if not ours:
+    if host_name(host) not in OWN_NAMES or origin not in (None, f"http://{host}"):
         raise Refusal(403, "UsageError", "Labels are taken from this machine's own page only.")
 
 
