@@ -56,6 +56,7 @@ OVERSPREAD = RNG.poisson(RNG.gamma(2, 10, size=300))
         (np.random.default_rng(1).poisson(19, 400), "count"),  # words of a text: a hill in the middle
         (np.random.default_rng(1).normal(40, 14, 300).astype(int).clip(0, 90), "count"),  # ages
         (np.random.default_rng(1).integers(0, 77, 300), "classes"),  # codes drawn: some are missing, some met once
+        ([sign * k * 1e306 for k in range(1, 170) for sign in (-1, 1)], "number"),  # a range that no float holds
         (ZIPF, "classes"),  # codes of which few have most of the items
         (
             np.repeat(np.arange(60), (50 * 0.95 ** np.arange(60)).astype(int) + 3),

@@ -157,7 +157,9 @@ def _smooth(values: Sequence[float]) -> float:
     In draws of 300 to 2,000: words of a text, Poisson, negative binomial and ages .45 to .9, class codes of equal or Zipf's shares -.2 to .25.
     """
     bins = int(np.clip(len(set(values)) // 2, 5, 25))
-    times = np.histogram(values, bins=bins)[0].astype(np.float64)
+    times = np.histogram(np.array(values) / max(map(abs, values)), bins=bins)[0].astype(
+        np.float64
+    )  # to 1: ranges of 1e308 overflow
     times -= times.mean()
     square = float((times * times).sum())
     return float((times[1:] * times[:-1]).sum()) / square if square else 0.0
