@@ -386,6 +386,6 @@ def test_tampered_models_are_refused(
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
 def test_closed_streams_are_no_defect(model: Path, closed: str) -> None:
-    command = f'"{sys.executable}" -m graft.cli predict "{model}" - --json {closed}'
+    command = f'"{sys.executable}" -m graft predict "{model}" - --json {closed}'
     done = subprocess.run(command, shell=True, capture_output=True, text=True, input="", check=False)
     assert done.returncode == 3 and done.stderr == ""

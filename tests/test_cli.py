@@ -291,7 +291,7 @@ def test_a_bar_tells_how_its_stage_is_going(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def command(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "graft.cli", *words], capture_output=True, text=True, **options)
+    return subprocess.run([sys.executable, "-m", "graft", *words], capture_output=True, text=True, **options)
 
 
 def test_a_real_process_keeps_the_contract(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_a_real_process_keeps_the_contract(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [("--help",), ("cache",), ("cache", "--json"), ("nonsense", "--json")])
 def test_a_reader_that_leaves_hears_no_complaint(words: tuple[str, ...]) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "graft.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "graft", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()

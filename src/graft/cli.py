@@ -470,7 +470,3 @@ class Bars:
         """How a stage that has a bar is going."""
         if stage in self._tasks:
             self._bars.update(self._tasks[stage], description=f"{stage}: {text}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

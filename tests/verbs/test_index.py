@@ -94,7 +94,7 @@ def test_pictures_are_found_by_words_through_a_bridge(tmp_path: Path) -> None:
 
 
 def graft_index(*words: str | Path, cache: str | None = None) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "graft.cli", "index", *map(str, words), "--json"]
+    command = [sys.executable, "-m", "graft", "index", *map(str, words), "--json"]
     env = {**os.environ, **({} if cache is None else {"GRAFT_CACHE": cache})}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 

@@ -202,7 +202,7 @@ sys.exit(99 if "torch" in sys.modules else code)"""
 
 def test_a_stopped_process_says_how_to_go_on(model: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "graft.cli", "predict", str(model), "-"],
+        [sys.executable, "-m", "graft", "predict", str(model), "-"],
         text=True,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -184,7 +184,7 @@ def test_two_processes_train_what_one_does(digits: Path, tmp_path: Path, capfd: 
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GRAFT_THREADS": "1"}
     environment = {name: value for name, value in environment.items() if name not in ("RANK", "WORLD_SIZE")}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, "-m", "graft.cli", *words, "--out", str(tmp_path / "two")]
+    command = [*torchrun, "-m", "graft", *words, "--out", str(tmp_path / "two")]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=400)
     assert done.returncode == 0, done.stderr
     outputs = [json.loads(alone), json.loads(done.stdout)]  # one object: one process speaks

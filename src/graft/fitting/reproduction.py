@@ -95,7 +95,7 @@ def again(command: str, out: Path) -> float:
     """Run a recorded command into `out`; the seconds it took. Raises what the command ends in, as our own error."""
     words = [*shlex.split(command)[1:], "--out", str(out), "--json"]
     started = time.perf_counter()
-    run = subprocess.run([sys.executable, "-m", "graft.cli", *words], stdout=subprocess.PIPE, text=True, check=False)
+    run = subprocess.run([sys.executable, "-m", "graft", *words], stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode:
         raise _error(run.returncode, run.stdout, command)
     return time.perf_counter() - started

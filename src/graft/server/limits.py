@@ -13,8 +13,8 @@ class Limits:
     thousand queries of a thousand hits would be an answer of 30 MB. `varied` bounds k where recommendations shall differ: ten candidates
     each are compared with all others, 4 MB for that many. `reasons` bounds the length of a history times k: every answer is compared with
     all that is liked, 11 µs a pair. `waiting` counts requests whose body has arrived and that are not answered yet; at 20,000 answers a
-    second that many are 50 ms of work. `hosts` are the names that a request may call
-    this machine by (its Host header), None for any: a page elsewhere whose name is pointed at 127.0.0.1 would else read all answers.
+    second that many are 50 ms of work. `hosts` are the names that a request may call this machine by (its Host
+    header), None for any: a page elsewhere whose name is pointed at 127.0.0.1 would else read all answers.
     """
 
     body: int = 16 * 2**20

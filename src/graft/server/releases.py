@@ -256,10 +256,9 @@ def open_releases(paths: Sequence[str | Path]) -> Releases:
     Each is served under its folder's name, without what a URL cannot hold. Raises UsageError when there is none or two have one name,
     and what opening raises.
     """
-    from graft.opened import load
+    from graft.loading import load
     from graft.retrieval.opened import open_index
     from graft.retrieval.versions import is_index
-    from graft.targets.opened import is_target, open_target
 
     if not paths:
         raise UsageError("Name at least one folder to serve: an index, a model or a recommender.")
@@ -279,7 +278,7 @@ def open_releases(paths: Sequence[str | Path]) -> Releases:
         elif artefact.is_recommender(path):
             recommenders[name] = RecommenderRelease.of(name, path)
         else:
-            models[name] = open_target(path) if is_target(path) else load(path)
+            models[name] = load(path)
     return Releases(indexes, models, recommenders)
 
 

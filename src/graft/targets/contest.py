@@ -171,15 +171,11 @@ def _why(stands: Trial, ours: Sequence[Trial], gains: dict[int, tuple[Interval, 
         better = (gain.low or 0.0) > 0
         verdict = "errs less than" if better else "is not shown to err less than"
         said.append(
-            f"{_capital(trial.contender.name)} {verdict} {name} on the same folds: {label} {trial.losses_F.mean():.4g} beside "
+            f"{trial.contender.name.capitalize()} {verdict} {name} on the same folds: {label} {trial.losses_F.mean():.4g} beside "
             f"{over.losses_F.mean():.4g} ({'less by' if better else 'a difference of'} {gain.value:.3g}{ends})."
         )
     if stands is ours[0]:
         return " ".join(
             [*said, f"So the answer for every item is {kind.constant}: these vectors were not shown to say more."]
         )
-    return " ".join([f"{_capital(stands.contender.name)} was chosen.", *said])
-
-
-def _capital(name: str) -> str:
-    return name[:1].upper() + name[1:]
+    return " ".join([f"{stands.contender.name.capitalize()} was chosen.", *said])
