@@ -165,7 +165,7 @@ def test_ctrl_c_of_a_real_process(tmp_path: Path, data: Path, after: float) -> N
         assert (process.returncode, err) == (0, "") and "error" not in json.loads(out)
         assert {path.name for path in (tmp_path / "out").iterdir()} == WRITTEN
         return
-    assert (process.returncode, err) == (130, "")
+    assert (process.returncode, err.strip()) == (130, "")  # click ends the line on which a terminal has shown ^C
     assert "give the same command again" in json.loads(out)["error"]["message"]
     assert {path.name for path in tmp_path.iterdir()} <= {"p", "cache", "ready"}
 
