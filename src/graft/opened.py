@@ -5,10 +5,11 @@ Legend: N items, C classes, D dims.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,33 @@ from graft.results import Fault, Prediction
 from graft.store.cache import VectorCache
 from graft.strategies.trained import head_from_state
 
+A = TypeVar("A")
+
+
+class Answers(Sequence[A]):
+    """What a model said of items, in their order; it can be read as a sequence."""
+
+    @property
+    @abstractmethod
+    def answers(self) -> tuple[A, ...]:
+        """One answer an item that could be read."""
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def __iter__(self) -> Iterator[A]:
+        return iter(self.answers)
+
+    @overload
+    def __getitem__(self, index: int) -> A: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[A, ...]: ...
+    def __getitem__(self, index: int | slice) -> A | tuple[A, ...]:
+        return self.answers[index]
+
 
 @dataclass(frozen=True)
-class Predictions(Sequence[Prediction]):
+class Predictions(Answers[Prediction]):
     """Answers in the order of the items; an item that could not be read is in `faults` instead.
 
     `threshold` is the probability below which an answer is "unsure" (its label is None); None when the model never abstains.
@@ -39,18 +64,10 @@ class Predictions(Sequence[Prediction]):
     seconds: float = 0.0
     out: str = ""
 
-    def __len__(self) -> int:
-        return len(self.predictions)
-
-    def __iter__(self) -> Iterator[Prediction]:
-        return iter(self.predictions)
-
-    @overload
-    def __getitem__(self, index: int) -> Prediction: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Prediction, ...]: ...
-    def __getitem__(self, index: int | slice) -> Prediction | tuple[Prediction, ...]:
-        return self.predictions[index]
+    @property
+    def answers(self) -> tuple[Prediction, ...]:
+        """The predictions."""
+        return self.predictions
 
 
 Item = str | Path | ImageSource

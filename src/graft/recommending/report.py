@@ -13,7 +13,7 @@ from graft import results
 from graft.recommending.content import said
 from graft.recommending.models import KINDS
 from graft.recommending.result import MapPoint, ModelResult, RecommendResult, Shown
-from graft.reports.build import TEMPLATES, environment
+from graft.reports.build import html_page
 from graft.reports.charts import Axis, choice_axis, linear_axis, time_parts
 from graft.reports.formats import NONE, Measure, cut, known, known_interval, measure_named, percent, plural, setting
 from graft.reports.ladder import Ladder, Row, drawn
@@ -150,20 +150,13 @@ class RecommendView:
 
 def recommend_report(result: RecommendResult) -> str:
     """The report of a recommender: one HTML page below 5 MB, readable offline, on a phone and on paper."""
-    from markupsafe import Markup
-
-    style = (TEMPLATES / "style.css").read_text("utf-8") + (TEMPLATES / "recommend.css").read_text("utf-8")
-    page = (
-        environment()
-        .get_template("recommend.html")
-        .render(
-            style=Markup(style),
-            result=result,
-            view=recommend_view(result),
-            times=time_parts({name: known(s) or 0.0 for name, s in result.seconds.items()}),
-        )
+    return html_page(
+        "recommend.html",
+        style="recommend.css",
+        result=result,
+        view=recommend_view(result),
+        times=time_parts({name: known(s) or 0.0 for name, s in result.seconds.items()}),
     )
-    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def recommend_view(result: RecommendResult) -> RecommendView:

@@ -28,54 +28,58 @@ LARGEST_PICTURE = 8_000  # letters of one picture's data URI; some 240 are shown
 
 def fit_report(result: FitResult, evidence: Evidence) -> str:
     """The report of a fit: one HTML page below 5 MB at any size of data, readable offline, on a phone and on paper."""
-    page = (
-        environment()
-        .get_template("fit.html")
-        .render(
-            result=result,
-            evidence=evidence,
-            verdict=verdict(result),
-            ladder=ladder(result),
-            trained=trained(result),
-            confusion=confusion_view(result.confusion) if result.confusion else None,
-            classes=worst_first(result.per_class),
-            cases=class_cases(result, evidence),
-            map=vector_map(evidence.map, evidence.map_method, result.per_class),
-            reliabilities=reliabilities(result.calibration) if result.calibration else (),
-            doubts=doubts(result, evidence),
-            times=time_parts(result.seconds),
-            curve=result.labels,
-            picture=curve_view(result.labels) if result.labels else None,
-            told=told,
-            foretold=foretold,
-            gained=gained,
-            twice=twice(result.labels) if result.labels else "",
-        )
+    return html_page(
+        "fit.html",
+        result=result,
+        evidence=evidence,
+        verdict=verdict(result),
+        ladder=ladder(result),
+        trained=trained(result),
+        confusion=confusion_view(result.confusion) if result.confusion else None,
+        classes=worst_first(result.per_class),
+        cases=class_cases(result, evidence),
+        map=vector_map(evidence.map, evidence.map_method, result.per_class),
+        reliabilities=reliabilities(result.calibration) if result.calibration else (),
+        doubts=doubts(result, evidence),
+        times=time_parts(result.seconds),
+        curve=result.labels,
+        picture=curve_view(result.labels) if result.labels else None,
+        told=told,
+        foretold=foretold,
+        gained=gained,
+        twice=twice(result.labels) if result.labels else "",
     )
-    return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold bytes that are no letters
 
 
 def curve_report(result: CurveResult) -> str:
     """The report of a learning curve by itself."""
-    page = (
-        environment()
-        .get_template("curve_page.html")
-        .render(
-            result=result,
-            curve=result.curve,
-            picture=curve_view(result.curve),
-            told=told,
-            gained=gained,
-            twice="",
-            headline=twice(result.curve) or told_first(result.curve),
-            times=time_parts(result.seconds),
-        )
+    return html_page(
+        "curve_page.html",
+        result=result,
+        curve=result.curve,
+        picture=curve_view(result.curve),
+        told=told,
+        gained=gained,
+        twice="",
+        headline=twice(result.curve) or told_first(result.curve),
+        times=time_parts(result.seconds),
     )
-    return page.encode("utf-8", "replace").decode("utf-8")
 
 
-def environment() -> Environment:
-    """Templates that escape and shorten every text, the page's style and script, and the filters that write numbers."""
+def html_page(template: str, *, style: str = "", script: str = "report.js", **values: Any) -> str:
+    """A template filled in. `style` names a sheet that joins the one of all pages, `script` the page's only script; both lie beside the template."""
+    from markupsafe import Markup
+
+    filling = _environment().get_template(template)
+    sheets = [(TEMPLATES / name).read_text("utf-8") for name in ("style.css", style) if name]
+    code = (TEMPLATES / script).read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    page = filling.render(style=Markup("".join(sheets)), script=Markup(code), script_digest=digest, **values)
+    return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold bytes that are no letters
+
+
+def _environment() -> Environment:
+    """Templates that escape and shorten every text, and the filters that write numbers."""
     import jinja2
     from markupsafe import Markup
 
@@ -99,13 +103,6 @@ def environment() -> Environment:
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     for name in ("percent", "decimal", "count", "seconds", "memory", "cut", "known"):
         environment.filters[name] = getattr(formats, name)
-    script = (TEMPLATES / "report.js").read_text("utf-8")
-    digest = hashlib.sha256(script.encode()).digest()
     environment.filters.update(breakable=breakable, picture=picture)
-    environment.globals.update(
-        plural=formats.plural,
-        style=Markup((TEMPLATES / "style.css").read_text("utf-8")),
-        script=Markup(script),
-        script_digest=base64.b64encode(digest).decode(),
-    )
+    environment.globals.update(plural=formats.plural)
     return environment

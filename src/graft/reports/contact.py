@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from graft.data.dataset import source_of
 from graft.data.images import UnreadableImage, decode, thumbnail_uri
-from graft.reports.build import environment
+from graft.reports.build import html_page
 from graft.search_results import Hit, SearchResult
 
 SIDE = 240  # pixels of a picture on the page
@@ -24,8 +24,7 @@ class Card:
 def contact_sheet(result: SearchResult, *, pictures: bool) -> str:
     """The page, with the hits' pictures inside where the items are `pictures`; one that is no longer there is named instead."""
     cards = [Card(hit, _picture(hit) if pictures else "", "" if pictures else hit.content) for hit in result.hits]
-    page = environment().get_template("contact.html").render(result=result, cards=cards, pictures=pictures)
-    return page.encode("utf-8", "replace").decode("utf-8")
+    return html_page("contact.html", result=result, cards=cards, pictures=pictures)
 
 
 def _picture(hit: Hit) -> str:

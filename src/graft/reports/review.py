@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graft.reports.build import TEMPLATES, environment
+from graft.reports.build import html_page
 from graft.results import Fault, Interval, Suspect
 
 
@@ -79,21 +78,14 @@ def review_page(result: LabelsResult, doubted: Sequence[Doubted]) -> str:
     """The page: one suspect at a time, answered by keyboard or button, kept in the browser until it is saved as a file."""
     from markupsafe import Markup
 
-    style = (TEMPLATES / "style.css").read_text("utf-8") + (TEMPLATES / "review.css").read_text("utf-8")
-    script = (TEMPLATES / "review.js").read_text("utf-8")
     tree = page_data(result, doubted)
-    page = (
-        environment()
-        .get_template("review.html")
-        .render(
-            style=Markup(style),
-            script=Markup(script),
-            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            result=result,
-            data=Markup(_inside_script(tree)),
-        )
+    return html_page(
+        "review.html",
+        style="review.css",
+        script="review.js",
+        result=result,
+        data=Markup(_inside_script(tree)),
     )
-    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def page_data(result: LabelsResult, doubted: Sequence[Doubted]) -> dict[str, object]:

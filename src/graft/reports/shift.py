@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from graft.reports.build import TEMPLATES, environment
+from graft.reports.build import html_page
 from graft.reports.charts import time_parts
 from graft.reports.formats import decimal
 from graft.reports.space import Histogram, Look, curves
@@ -144,29 +144,22 @@ class ShiftEvidence:
 
 def shift_report(result: ShiftResult, evidence: ShiftEvidence) -> str:
     """The report of a comparison: one HTML page below 5 MB, readable offline, on a phone and on paper."""
-    from markupsafe import Markup
-
-    style = (TEMPLATES / "style.css").read_text("utf-8") + (TEMPLATES / "space.css").read_text("utf-8")
     nowhere = Look("")
-    page = (
-        environment()
-        .get_template("shift.html")
-        .render(
-            style=Markup(style),
-            result=result,
-            main=result.senses[0] if result.senses else None,
-            sides=[
-                (side, [looks.get(item, replace(nowhere, item=item)) for item, _ in telling])
-                for side, looks, telling in zip(
-                    (result.first, result.second), (evidence.first, evidence.second), result.telling, strict=True
-                )
-            ],
-            shares=_by_movement(result.labels) if result.labels else (),
-            scores=curves(evidence.scores, lambda value: decimal(value, 1)),
-            times=time_parts(result.seconds),
-        )
+    return html_page(
+        "shift.html",
+        style="space.css",
+        result=result,
+        main=result.senses[0] if result.senses else None,
+        sides=[
+            (side, [looks.get(item, replace(nowhere, item=item)) for item, _ in telling])
+            for side, looks, telling in zip(
+                (result.first, result.second), (evidence.first, evidence.second), result.telling, strict=True
+            )
+        ],
+        shares=_by_movement(result.labels) if result.labels else (),
+        scores=curves(evidence.scores, lambda value: decimal(value, 1)),
+        times=time_parts(result.seconds),
     )
-    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def _by_movement(labels: LabelShift) -> tuple[ClassShare, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graft.metrics.space import Gap, Hubness, Spectrum
-from graft.reports.build import TEMPLATES, environment
+from graft.reports.build import html_page
 from graft.reports.charts import Axis, Tick, linear_axis, time_parts
 from graft.reports.formats import cut, decimal, percent
 from graft.reports.vector_map import vector_map
@@ -163,26 +163,19 @@ class SpaceEvidence:
 
 def space_report(result: SpaceResult, evidence: SpaceEvidence) -> str:
     """The report of a space: one HTML page below 5 MB, readable offline, on a phone and on paper."""
-    from markupsafe import Markup
-
-    style = (TEMPLATES / "style.css").read_text("utf-8") + (TEMPLATES / "space.css").read_text("utf-8")
     nowhere = Look("")
-    page = (
-        environment()
-        .get_template("space.html")
-        .render(
-            style=Markup(style),
-            result=result,
-            look=lambda item: evidence.looks.get(item, replace(nowhere, item=item)),
-            heats=[(heat, heat_view(heat.rows, heat.columns, heat.values)) for heat in result.heat_maps],
-            cosines=curves(result.cone.histogram, lambda value: decimal(value, 2)),
-            occurrences=curves(result.neighbours.histogram, lambda value: f"{value:.0f}"),
-            planes=[plane_view(plane) for plane in evidence.planes],
-            map=vector_map(evidence.map, evidence.map_method, ()),
-            times=time_parts(result.seconds),
-        )
+    return html_page(
+        "space.html",
+        style="space.css",
+        result=result,
+        look=lambda item: evidence.looks.get(item, replace(nowhere, item=item)),
+        heats=[(heat, heat_view(heat.rows, heat.columns, heat.values)) for heat in result.heat_maps],
+        cosines=curves(result.cone.histogram, lambda value: decimal(value, 2)),
+        occurrences=curves(result.neighbours.histogram, lambda value: f"{value:.0f}"),
+        planes=[plane_view(plane) for plane in evidence.planes],
+        map=vector_map(evidence.map, evidence.map_method, ()),
+        times=time_parts(result.seconds),
     )
-    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from graft.reports.build import environment
+from graft.reports.build import html_page
 from graft.reports.charts import Axis, choice_axis, count_axis, linear_axis, power_axis, value_axis
 from graft.reports.formats import NONE, Measure, cut, known, known_interval, measure_named, plural, setting
 from graft.reports.learning import thinned
@@ -82,8 +82,7 @@ class TuneView:
 
 def tune_report(result: TuneResult) -> str:
     """The report of a search: one HTML page below 5 MB, readable offline, on a phone and on paper."""
-    page = environment().get_template("tune.html").render(result=result, view=tune_view(result))
-    return page.encode("utf-8", "replace").decode("utf-8")
+    return html_page("tune.html", result=result, view=tune_view(result))
 
 
 def tune_view(result: TuneResult) -> TuneView:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from graft.errors import ModelError
 from graft.heads.base import Float64Array, TargetHead
 from graft.heads.conformal import Spread
 from graft.metrics.targets import median_ranks
-from graft.opened import Item, contents_of, names_of, refuse, vectors_of
+from graft.opened import Answers, Item, contents_of, names_of, refuse, vectors_of
 from graft.results import Fault
 from graft.targets.kinds import KINDS, head_from_state
 from graft.targets.reach import ends_of
@@ -48,7 +47,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Estimates(Sequence[Estimate]):
+class Estimates(Answers[Estimate]):
     """Answers in the order of the items; an item that could not be read is in `faults` instead. `coverage` is that of the intervals."""
 
     estimates: tuple[Estimate, ...]
@@ -60,18 +59,10 @@ class Estimates(Sequence[Estimate]):
     seconds: float = 0.0
     out: str = ""
 
-    def __len__(self) -> int:
-        return len(self.estimates)
-
-    def __iter__(self) -> Iterator[Estimate]:
-        return iter(self.estimates)
-
-    @overload
-    def __getitem__(self, index: int) -> Estimate: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Estimate, ...]: ...
-    def __getitem__(self, index: int | slice) -> Estimate | tuple[Estimate, ...]:
-        return self.estimates[index]
+    @property
+    def answers(self) -> tuple[Estimate, ...]:
+        """The estimates."""
+        return self.estimates
 
 
 class Estimator:

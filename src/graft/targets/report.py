@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from graft.reports.build import environment
+from graft.reports.build import html_page
 from graft.reports.charts import Axis, linear_axis, time_parts, value_axis
 from graft.reports.formats import NONE, brief, cut, figure, known, known_interval, measure_named, percent, plural
 from graft.results import Interval
@@ -89,27 +89,23 @@ class Cell:
 def target_report(result: TargetResult, seen: Seen, scores: Mapping[str, Interval]) -> str:
     """One HTML page below 5 MB, readable offline, on a phone and on paper. `scores` are those of the items in `seen`."""
     headline = _figure(HEADLINES[result.task], scores[HEADLINES[result.task]])
-    page = (
-        environment()
-        .get_template("target.html")
-        .render(
-            result=result,
-            answers=ANSWERS[result.task],
-            measure=measure_named(result.metric),
-            seen=seen,
-            headline=headline,
-            figures=[_figure(name, of) for name, of in scores.items()],
-            rows=[_row(result, position) for position in range(len(result.strategies))],
-            described=_described(result),
-            reach=_reach(result),
-            scatters=_scatters(seen, result),
-            levels=_levels(result),
-            labels=result.labels[:MOST_LABELS],
-            faults=result.data.faults[:MOST_FAULTS],
-            times=time_parts(result.seconds),
-        )
+    return html_page(
+        "target.html",
+        result=result,
+        answers=ANSWERS[result.task],
+        measure=measure_named(result.metric),
+        seen=seen,
+        headline=headline,
+        figures=[_figure(name, of) for name, of in scores.items()],
+        rows=[_row(result, position) for position in range(len(result.strategies))],
+        described=_described(result),
+        reach=_reach(result),
+        scatters=_scatters(seen, result),
+        levels=_levels(result),
+        labels=result.labels[:MOST_LABELS],
+        faults=result.data.faults[:MOST_FAULTS],
+        times=time_parts(result.seconds),
     )
-    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def _figure(name: str, of: Interval) -> Figure:
