@@ -53,6 +53,26 @@ def test_customary_and_other_names(tmp_path: Path, names: tuple[str, ...], conte
     )
 
 
+def test_a_column_called_text_is_the_text_though_it_holds_numbers(tmp_path: Path) -> None:
+    """As in the table that labelling writes, where the only other words are ids and who gave the label."""
+    rows = [(100 + i, "ab"[i % 2], f"row {i}", "you" if i % 3 else "given") for i in range(12)]
+    dataset = read(save(tmp_path / "t.csv", [("text", "label", "id", "by"), *rows]))
+    assert dataset.columns["content"] == "text" and dataset.columns["label"] == "label"
+    assert dataset.contents[0] == "100"
+
+
+def test_a_number_of_a_customary_name_gives_way_to_texts(tmp_path: Path) -> None:
+    rows = [(100 + i, text, "ab"[i % 2]) for i, text in enumerate(SENTENCES)]
+    assert read(save(tmp_path / "t.csv", [("subject", "notes", "label"), *rows])).columns["content"] == "notes"
+
+
+def test_texts_that_are_all_empty_are_told_and_no_label_is_taken_for_them(tmp_path: Path) -> None:
+    table = save(tmp_path / "t.csv", [("text", "label"), *(("", "ab"[i % 2]) for i in range(6))])
+    with pytest.raises(DataError, match=r"Nothing in .* can be read: 6 faults") as raised:
+        read(table)
+    assert [fault.problem for fault in raised.value.faults] == ["empty"] * 6
+
+
 def test_without_a_header_columns_go_by_number(tmp_path: Path) -> None:
     path = save(tmp_path / "t.csv", [(i, text, "ab"[i % 2]) for i, text in enumerate(SENTENCES)])
     dataset = read(path)

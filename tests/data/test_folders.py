@@ -222,6 +222,21 @@ def test_empty_and_useless_folders(tmp_path: Path) -> None:
         check_trainable(read(tmp_path / "one"))
 
 
+def test_a_class_folder_without_a_file_is_told(tmp_path: Path) -> None:
+    tree(tmp_path / "d", {"a/1.png": picture(), "b/deep/2.png": picture(), "notes/x.pdf": "x"})
+    for hollow in ("c", "b/later", ".git"):  # only the first is beside the classes
+        (tmp_path / "d" / hollow).mkdir()
+    dataset = read(tmp_path / "d")
+    assert dataset.classes == ("a", "b")
+    assert [(f.where, f.problem.split(":")[0], f.about) for f in dataset.faults] == [("c", "empty", "label")]
+    tree(tmp_path / "p", {"w/train/a/1.png": picture(), "w/train/b/2.png": picture(), "w/test/a/3.png": picture()})
+    (tmp_path / "p/w/test/b").mkdir()
+    assert [f.where for f in read(tmp_path / "p").faults] == ["w/test/b"]
+    tree(tmp_path / "flat", {"1.png": picture(), "2.png": picture()})
+    (tmp_path / "flat/later").mkdir()
+    assert not read(tmp_path / "flat").faults
+
+
 def test_links_and_pipes(tmp_path: Path) -> None:
     tree(tmp_path, {"secret/s.png": picture(), "d/a/1.png": picture(), "d/b/2.png": picture()})
     (tmp_path / "d/a/out.png").symlink_to(tmp_path / "secret/s.png")

@@ -107,10 +107,10 @@ def find_roles(table: Table, wanted: Wanted, task: str = "classes") -> Roles:
     """
     given = _given(table, wanted)
     columns = [[row[i] for row in table.sample if not is_missing(row[i])] for i in range(len(table.names))]
-    free = [i for i in range(len(columns)) if columns[i] and i not in given.values()]
+    unclaimed = [i for i in range(len(columns)) if i not in given.values()]
     content = given.get("content")
-    if content is None:
-        content = _guess_content(table.names, columns, free)
+    if content is None and table.sample:
+        content = _guess_content(table.names, columns, unclaimed)
     if content is None and not table.sample:
         raise DataError(f"{table.path} is empty: it names its columns, {', '.join(table.names)}, and has no row.")
     if content is None:
@@ -119,7 +119,7 @@ def find_roles(table: Table, wanted: Wanted, task: str = "classes") -> Roles:
         )
     label = given.get("label")
     if label is None and not _without_label(table, wanted):
-        label = _guess_label(table, columns, [i for i in free if i != content], task)
+        label = _guess_label(table, columns, [i for i in unclaimed if columns[i] and i != content], task)
     return Roles(
         content, label, given.get("group"), given.get("time"), images=_share(columns[content], _is_picture) > 0.5
     )
@@ -161,7 +161,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s\-]+", "_", name.strip().lower())
 
 
-def _guess_content(names: Sequence[str], columns: Sequence[Sequence[Any]], free: Sequence[int]) -> int | None:
+def _guess_content(names: Sequence[str], columns: Sequence[Sequence[Any]], unclaimed: Sequence[int]) -> int | None:
+    free = [i for i in unclaimed if columns[i]]
     pictures = [i for i in free if _share(columns[i], _is_picture) > 0.9]
     if pictures:
         return min(pictures, key=lambda i: _rank(names[i], IMAGE_NAMES))
@@ -169,12 +170,16 @@ def _guess_content(names: Sequence[str], columns: Sequence[Sequence[Any]], free:
     customary = [i for i in texts if _plain(names[i]) in TEXT_NAMES]
     if customary:
         return min(customary, key=lambda i: _rank(names[i], TEXT_NAMES))
-    if not texts:  # a column called text may hold nothing but numbers
-        return min(
-            (i for i in free if _plain(names[i]) in TEXT_NAMES), key=lambda i: _rank(names[i], TEXT_NAMES), default=None
-        )
+    # A column called text is the text though it holds numbers, or nothing that is then told row by row, where all others look like labels.
+    called = [i for i in unclaimed if _plain(names[i]) in TEXT_NAMES]
+    if called and all(_plain(names[i]) in LABEL_NAMES + _OTHER_NAMES or _repeats(columns[i]) for i in texts):
+        return min(called, key=lambda i: _rank(names[i], TEXT_NAMES))
     others = [i for i in texts if _plain(names[i]) not in LABEL_NAMES] or texts
     return max(others, key=lambda i: sum(len(str(cell)) for cell in columns[i]) / len(columns[i]), default=None)
+
+
+def _repeats(cells: Sequence[Any]) -> bool:
+    return 2 * len({str(cell) for cell in cells}) <= len(cells)
 
 
 def _without_label(table: Table, wanted: Wanted) -> bool:

@@ -35,17 +35,41 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """One `Place` a path; `labelled` when there are class folders at all; `parts` tells in words which folder became which part."""
+    """One `Place` a path; `labelled` when there are class folders at all, which lie in `above`; `parts` tells in words which folder became which part."""
 
     places: tuple[Place, ...]
     labelled: bool
+    above: tuple[str, ...] = ()
     parts: str = ""
 
 
 def read_folder(root: Path) -> Items:
     """Items of a folder; ids are paths relative to it. Raises DataError when nothing in it can be read."""
     entries, faults = list_folder(root)
-    return _items(root, entries, faults, lambda entry: ImageSource(root / entry.member))
+    return _items(
+        root,
+        entries,
+        faults,
+        lambda entry: ImageSource(root / entry.member),
+        lambda above: _hollow(root, entries, above),
+    )
+
+
+def _hollow(root: Path, entries: Sequence[Entry], above: Sequence[str]) -> list[Fault]:
+    """A fault for each class folder without any file: a class that somebody meant to fill."""
+    folders = {tuple(entry.path.split("/")[:-1]) for entry in entries}
+    filled = {"/".join(parts[:depth]) for parts in folders for depth in range(1, len(parts) + 1)}
+    found = []
+    for folder in above:
+        with os.scandir(root / folder) as listing:
+            names = [e.name for e in listing if e.is_dir(follow_symlinks=False) and not _hidden(e.name)]
+        paths = [f"{folder}/{name}" if folder else name for name in sorted(names)]
+        found += [
+            Fault(path, "empty: no file lies in this class folder", about="label")
+            for path in paths
+            if path not in filled
+        ]
+    return found
 
 
 def read_zip(path: Path) -> Items:
@@ -130,7 +154,7 @@ def arrange(paths: Sequence[str], stem: str = "") -> Layout:
     )
     if not (train and (test or validation) and any(p[depth] in train and len(p) > depth + 2 for p in pieces)):
         places = tuple(Place(clean_label(p[depth]) if len(p) > depth + 1 else None) for p in pieces)
-        return Layout(places, labelled=bool(tops))
+        return Layout(places, labelled=bool(tops), above=("/".join(pieces[0][:depth]),) if tops else ())
     if test:
         train |= validation
     else:
@@ -144,11 +168,16 @@ def arrange(paths: Sequence[str], stem: str = "") -> Layout:
         for p in pieces
     )
     words = f"train: {', '.join(sorted(train))}; test: {', '.join(sorted(test))}"
-    return Layout(places, labelled=True, parts=words)
+    above = tuple("/".join([*pieces[0][:depth], part]) for part in sorted(train | test))
+    return Layout(places, labelled=True, above=above, parts=words)
 
 
 def _items(
-    root: Path, entries: Sequence[Entry], faults: list[Fault], source_of: Callable[[Entry], ImageSource]
+    root: Path,
+    entries: Sequence[Entry],
+    faults: list[Fault],
+    source_of: Callable[[Entry], ImageSource],
+    hollow: Callable[[Sequence[str]], list[Fault]] | None = None,
 ) -> Items:
     pictures = [entry for entry in entries if suffix(entry.path) in SUFFIXES]
     texts = [entry for entry in entries if suffix(entry.path) == ".txt"]
@@ -160,6 +189,8 @@ def _items(
     if layout.parts:
         items.columns["parts"] = layout.parts
     _fault_strangers(items, entries, wanted)
+    told = {fault.where for fault in faults}
+    faults += [fault for fault in hollow(layout.above) if fault.where not in told] if hollow else []
     foreign = 0
     for entry, place in zip(wanted, layout.places, strict=True):
         if place.outside:
