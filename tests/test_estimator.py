@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.datasets import load_digits
-from sklearn.model_selection import cross_val_score, train_test_split
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_digits
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from graft import TransferClassifier
+import graft
+from graft import TransferClassifier, TransferRegressor
 from graft.data.catalogue import programmes
 from graft.errors import DataError, UsageError
 
 
-@parametrize_with_checks([TransferClassifier()])  # type: ignore[untyped-decorator]
+@parametrize_with_checks([TransferClassifier(), TransferRegressor()])  # type: ignore[untyped-decorator]
 def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -97,9 +101,123 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
         TransferClassifier(class_texts={0: "zero"}).fit(x, y)
     with pytest.raises(ValueError, match="one class"):
         TransferClassifier().fit(x, np.zeros(len(x)))
+    with pytest.raises(ValueError, match="too large for float32"):
+        TransferClassifier().fit(x * 1e30, y)
     with pytest.raises(DataError, match="Item 1 is int"):
         TransferClassifier("minilm").fit(["a text", 3], [0, 1])
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="1 of 1"):
-        TransferClassifier("efficientnet-lite0").fit([broken], ["a"])
+    with pytest.raises(DataError, match="2 of 2"):
+        TransferClassifier("efficientnet-lite0").fit([broken, broken], ["a", "b"])
+
+
+def flats(n: int, seed: int) -> tuple[Any, Any, Any]:
+    """Vectors of three dims, a number whose size hangs on their length, and a count of a rate that grows with it."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3))
+    signal = x @ [1.0, 0.5, -0.5]
+    return x, 100 + 10 * signal + rng.normal(0, 3, n), rng.poisson(np.exp(1 + signal))
+
+
+def test_numbers_as_well_as_ridge_and_intervals_as_often_right_as_asked() -> None:
+    x, price, _ = flats(400, 0)
+    new, truth, _ = flats(400, 1)
+    model = TransferRegressor(coverage=0.8).fit(x, price)
+    assert (model.strategy_, model.n_features_in_) == ("ridge", 3)
+    assert model.why_.startswith("Ridge was chosen. K-nn errs less than the mean")
+    assert [result.name for result in model.selection_.results] == ["constant", "k-nn", "ridge"]
+    assert model.score(new, truth) == pytest.approx(150 / 159, abs=0.02)  # variance explained of all there is
+    ends = model.predict_interval(new)
+    assert ends.shape == (400, 2)
+    assert ((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean() == pytest.approx(0.8, abs=0.06)
+    assert model.reach_.covered is not None and model.reach_.covered.value == pytest.approx(0.8, abs=0.02)
+
+
+def test_counts_have_rates_and_whole_ends() -> None:
+    x, _, replies = flats(400, 0)
+    new, _, truth = flats(400, 1)
+    model = TransferRegressor(task="count").fit(x, replies)
+    assert model.strategy_ == "poisson"
+    assert (model.predict(new) > 0).all()
+    low, high = model.predict_interval(new).T
+    np.testing.assert_array_equal([low, high], np.round([low, high]))
+    assert ((low <= truth) & (truth <= high)).mean() > 0.85
+    assert model.score(new, truth) > TransferRegressor().fit(x, replies).score(new, truth)
+
+
+def test_without_a_signal_the_answer_is_the_mean() -> None:
+    x, price, _ = flats(100, 0)
+    shuffled = np.random.default_rng(2).permutation(price)
+    model = TransferRegressor().fit(x, shuffled)
+    assert model.strategy_ == "constant" and "the mean" in model.why_
+    np.testing.assert_allclose(model.predict(x), shuffled.mean())
+
+
+def test_regression_in_pipelines_and_searches() -> None:
+    x, y = load_diabetes(return_X_y=True)
+    piped = make_pipeline(StandardScaler(), TransferRegressor())
+    assert cross_val_score(clone(piped), x, y, cv=3).mean() > 0.4
+    search = GridSearchCV(piped, {"transferregressor__task": ["number", "count"]}, cv=2).fit(x, y)
+    assert search.predict(x).shape == (442,)
+    groups = np.repeat(np.arange(100), 2)
+    twice = TransferRegressor().fit(np.repeat(x[:100], 2, axis=0), np.repeat(y[:100], 2), groups=groups)
+    folds = twice.selection_.folds_N
+    np.testing.assert_array_equal(folds[::2], folds[1::2])
+
+
+def test_it_answers_as_the_verbs_do(tmp_path: Path) -> None:
+    """The same items, folds and seed: the same choice, numbers and intervals as `graft fit` and `graft predict`."""
+    rng = np.random.default_rng(0)
+    light = rng.uniform(0, 1, 45)
+    paths = [tmp_path / f"{i}.png" for i in range(45)]
+    for path, level in zip(paths, light, strict=True):
+        pixels = rng.normal(110, 8, (16, 16, 3))
+        pixels[:8] += 80 * level
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    with (tmp_path / "data.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("image", "light"), *((p.name, v) for p, v in zip(paths, light, strict=True))])
+    out = tmp_path / "out"
+    graft.fit(tmp_path / "data.csv", label="light:number", encoder="pixels:8", group="none", out=out)
+    train = [int(i) for i in json.loads((out / "split.json").read_text())["train"]]
+    model = TransferRegressor("pixels:8").fit([paths[i] for i in train], light[train])
+    answers = graft.load(out).predict(paths)
+    np.testing.assert_allclose(model.predict(paths), [answer.value for answer in answers])
+    np.testing.assert_allclose(model.predict_interval(paths), [(answer.low, answer.high) for answer in answers])
+
+
+@pytest.mark.parametrize(
+    ("given", "y", "said"),
+    [
+        ({}, np.ones(20), "Every value of y is 1"),
+        ({}, [1.0] * 19 + [np.nan], "NaN"),
+        ({}, [1.0] * 19 + [1e150], r"1 of 20 values of y.*y\[19\] = 1e\+150: outside"),
+        ({}, ["dear"] * 20, "needs numbers"),
+        (
+            {"task": "count"},
+            [-1, 0.5, *range(18)],
+            r"2 of 20.*y\[0\] = -1: a negative count; y\[1\] = 0.5: .*not whole",
+        ),
+        ({"folds": 1}, np.arange(20), "folds"),
+        ({"task": "cuont"}, np.arange(20), "Did you mean 'count'"),
+        ({"coverage": 1.0}, np.arange(20), "between 0.5 and 0.999"),
+        ({"encoder": "minilm"}, [1.0] * 19 + [np.nan], r"y\[19\] = nan: not finite"),
+        ({"encoder": "minilm"}, np.arange(19), "inconsistent numbers"),
+    ],
+)
+def test_a_target_that_cannot_be_learned_is_named(given: dict[str, Any], y: Any, said: str) -> None:
+    items = ["a text"] * 20 if given.get("encoder") else np.arange(40.0).reshape(20, 2)
+    with pytest.raises((ValueError, UsageError), match=said):
+        TransferRegressor(**given).fit(items, y)
+
+
+def test_few_items_are_learned_from_and_promise_nothing() -> None:
+    x = np.arange(12.0).reshape(6, 2)
+    with pytest.raises(ValueError, match="at least 2"):
+        TransferRegressor().fit(x[:1], [1.0])
+    with pytest.raises(ValueError, match="groups has 2 entries"):
+        TransferRegressor().fit(x, np.arange(6), groups=[1, 2])
+    for task in ("number", "count"):
+        model = TransferRegressor(task=task).fit(x, [0, 0, 3, 0, 0, 0])
+        np.testing.assert_allclose(model.predict(x), 0.5)
+        with pytest.raises(UsageError, match="6 items cannot promise intervals that hold the truth of 90%"):
+            model.predict_interval(x)

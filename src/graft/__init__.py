@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.annotation.label import label
-    from graft.estimator import TransferClassifier
+    from graft.estimator import TransferClassifier, TransferRegressor
     from graft.loading import load
     from graft.opened import open_encoder
     from graft.results import FitResult
@@ -43,6 +43,7 @@ __all__ = [
     "FitResult",
     "TargetResult",
     "TransferClassifier",
+    "TransferRegressor",
     "__version__",
     "diagnose_model",
     "diagnose_shift",
@@ -66,6 +67,7 @@ _HOMES = {
     "FitResult": "graft.results",
     "TargetResult": "graft.targets.result",
     "TransferClassifier": "graft.estimator",
+    "TransferRegressor": "graft.estimator",
     "diagnose_model": "graft.verbs.diagnose",
     "diagnose_shift": "graft.verbs.diagnose",
     "encode": "graft.verbs.encode",

@@ -95,6 +95,14 @@ def vectors_of(contents: Sequence[Content], encoder: Encoder, ids: Sequence[str]
         return encode(contents, encoder, ids=ids, cache=cache)
 
 
+def warm(encoder: Encoder, content: Content) -> None:
+    """Encode `content` past the cache, so that the encoder's weights are read now and not when the first answer waits for them.
+
+    Raises what reading them raises (ModelError, MissingError), DataError when the content cannot be encoded.
+    """
+    refuse(encode([content], encoder, remember=False), 1)
+
+
 def refuse(encoded: Encoded, n: int) -> None:
     """Where a result has one row an item, an unreadable item cannot be left out."""
     if encoded.faults:
@@ -154,6 +162,10 @@ class Classifier:
     def threshold(self) -> float | None:
         """The probability below which `predict` answers None; None when it always answers."""
         return self.manifest.abstention.threshold if self.manifest.abstention else None
+
+    def warm(self, content: Content) -> None:
+        """Read the encoder's weights now, by one content of the model's modality; raises as `graft.opened.warm` does."""
+        warm(self._encoder, content)
 
     def predict(self, items: Sequence[Item], *, top: int = 3) -> Predictions:
         """Label items: texts for a text model, paths of picture files for an image model.

@@ -71,6 +71,7 @@ def test_normalisations_by_hand() -> None:
         "CL2N": np.array([0 - 4.5, 5 + 2]) / length(4.5, 7),  # the mean is (4.5, -2)
         "LCL2N": np.array([-0.6, 1]) / length(0.6, 1),  # the mean of (.6, .8) and (.6, -.8) is (.6, 0)
         "HCL2N": np.array([-0.6, 1]) / length(0.6, 1),  # no roots: there are negative features
+        "CSN": np.array([-4.5, 7]) / length(1.5, 6),  # both lie (1.5, 6) from the mean
     }
     for kind, expected in by_hand.items():
         np.testing.assert_allclose(Normaliser(kind).fit(train_ND)(asked_ND), [expected], rtol=1e-6)
@@ -98,4 +99,4 @@ def test_these_normalisations_know_no_length(x_ND: Float64Array, kind: str, fact
 def test_an_unknown_normalisation_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"L2NN.*L2N"):
         Normaliser("L2NN")
-    assert NORMALISATIONS == ("UN", "L2N", "CL2N", "LCL2N", "HCL2N")
+    assert NORMALISATIONS == ("UN", "L2N", "CL2N", "LCL2N", "HCL2N", "CSN")

@@ -76,7 +76,9 @@ def heads() -> list[TargetHead]:
         ConstantHead(shares=True).fit(labels),
         *mean_path(x, levels, levels.mean(axis=0), ks=(3,)),
         *ridge.fit_path(x, signal[:, None], alphas=[1.0]),
+        *ridge.fit_path(x, signal[:, None], alphas=[1.0], normalisation="CSN"),
         *poisson.fit_path(x, np.round(np.exp(1 + signal))[:, None], alphas=[1.0, 0.1]),
+        *poisson.fit_path(x, np.round(np.exp(1 + signal))[:, None], alphas=[1.0], normalisation="CSN"),
         *ordinal.fit_path(x, levels, alphas=[1.0, 0.1]),
         *multilabel.fit_path(x, labels, alphas=[1.0, 0.1]),
     ]

@@ -20,9 +20,13 @@ from graft.server.run import free_address, hosts_answered, run_loop, serve_until
 
 @contextlib.contextmanager
 def running(
-    indexes: Mapping[str, Index], models: Mapping[str, Any] | None = None, limits: Limits | None = None
+    indexes: Mapping[str, Index],
+    models: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+    *,
+    warm: bool = True,
 ) -> Iterator[tuple[str, Releases]]:
-    """Serve in a thread; gives the URL and what is served, and stops the server at the end."""
+    """Serve in a thread; gives the URL and what is served, with `warm` once its encoders are read, and stops the server at the end."""
     address, port = free_address("127.0.0.1", 0)
     releases = Releases(indexes, models or {})
     loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
@@ -35,6 +39,8 @@ def running(
     thread = threading.Thread(target=run_loop, args=(main(),))
     thread.start()
     until_it_listens(address, port)
+    while warm and releases.warming:
+        time.sleep(0.01)
     try:
         yield f"http://{address}:{port}", releases
     finally:

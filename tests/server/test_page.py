@@ -34,6 +34,9 @@ class ToyModel:
 
     modality, classes, threshold, manifest = "text", ("bread", "tool<b>"), 0.7, ToyManifest()
 
+    def warm(self, content: Any) -> None:
+        assert content == "ready"
+
     def answer(self, contents: list[str], ids: list[str], *, top: int) -> Predictions:
         found = [
             Prediction(id, "bread" if "bread" in text else None, p, (("bread", p), ("tool<b>", 1 - p))[:top])

@@ -220,20 +220,26 @@ class _Reading:
 def _any_number(word: str) -> float:
     if (value := _number(word)) is None:
         raise ValueError("not a number; write 3.5")
+    return checked(value, whole=False)
+
+
+def _count(word: str) -> float:
+    return checked(_any_number(word), whole=True)
+
+
+def checked(value: float, *, whole: bool) -> float:
+    """The value, as a number to learn from or, where it is to be `whole`, a count. Raises ValueError with what is wrong with it."""
+    if not math.isfinite(value):
+        raise ValueError("not finite")
     if value and not 1 / LARGEST <= abs(value) <= LARGEST:
         raise ValueError(
             f"outside {1 / LARGEST:g} to {LARGEST:g}, whose squares can be summed; write it in another unit"
         )
-    return value
-
-
-def _count(word: str) -> float:
-    value = _any_number(word)
-    if value < 0:
+    if whole and value < 0:
         raise ValueError("a negative count")
-    if not value.is_integer():
+    if whole and not value.is_integer():
         raise ValueError("a count that is not whole")
-    if value > LARGEST_COUNT:
+    if whole and value > LARGEST_COUNT:
         raise ValueError(f"a count above {LARGEST_COUNT:,}; take it as a number")
     return value
 

@@ -48,6 +48,7 @@ class PoissonHead:
             "intercept": self.intercept,
             "middle": self.middle,
             "root": self.normaliser.root,
+            "normalisation": self.normaliser.kind,
         }
         return {"coef": self.coef_D, **self.normaliser.arrays("centre")}, config
 
@@ -56,13 +57,16 @@ class PoissonHead:
         """The head that `state` described."""
         head = cls(alpha=config["alpha"])
         head.coef_D, head.intercept, head.middle = arrays["coef"], config["intercept"], config["middle"]
-        head.normaliser = Normaliser.from_arrays("HCL2N", config["root"], arrays, "centre")
+        kind = config.get("normalisation", "HCL2N")  # unnamed in models before there was another
+        head.normaliser = Normaliser.from_arrays(kind, config["root"], arrays, "centre")
         return head
 
 
-def fit_path(x_ND: FloatArray, y_N1: FloatArray, *, alphas: Sequence[float]) -> list[PoissonHead]:
+def fit_path(
+    x_ND: FloatArray, y_N1: FloatArray, *, alphas: Sequence[float], normalisation: str = "HCL2N"
+) -> list[PoissonHead]:
     """One head for each penalty, in the order given; each starts from the one before it, so put the largest first."""
-    normaliser = Normaliser().fit(x_ND)
+    normaliser = Normaliser(normalisation).fit(x_ND)
     z_ND = normaliser(x_ND).astype(np.float64)
     y_N = np.asarray(y_N1, np.float64)[:, 0]
     heads: list[PoissonHead] = []

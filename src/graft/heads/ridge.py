@@ -42,20 +42,23 @@ class RidgeHead:
             "intercept": self.intercept_K,
             **self.normaliser.arrays("centre"),
         }
-        return arrays, {"alpha": self.alpha, "root": self.normaliser.root}
+        return arrays, {"alpha": self.alpha, "root": self.normaliser.root, "normalisation": self.normaliser.kind}
 
     @classmethod
     def from_state(cls, arrays: Arrays, config: Config) -> Self:
         """The head that `state` described."""
         head = cls(alpha=config["alpha"])
         head.coef_DK, head.intercept_K = arrays["coef"], arrays["intercept"]
-        head.normaliser = Normaliser.from_arrays("HCL2N", config["root"], arrays, "centre")
+        kind = config.get("normalisation", "HCL2N")  # unnamed in models before there was another
+        head.normaliser = Normaliser.from_arrays(kind, config["root"], arrays, "centre")
         return head
 
 
-def fit_path(x_ND: FloatArray, y_NK: FloatArray, *, alphas: Sequence[float]) -> list[RidgeHead]:
+def fit_path(
+    x_ND: FloatArray, y_NK: FloatArray, *, alphas: Sequence[float], normalisation: str = "HCL2N"
+) -> list[RidgeHead]:
     """One head for each penalty, in the order given; one decomposition serves all."""
-    normaliser = Normaliser().fit(x_ND)
+    normaliser = Normaliser(normalisation).fit(x_ND)
     z_ND = normaliser(x_ND).astype(np.float64)
     heads = []
     for alpha, (coef_DK, intercept_K) in zip(alphas, solve(z_ND, y_NK, alphas), strict=True):

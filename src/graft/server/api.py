@@ -261,10 +261,17 @@ def _add_service(app: FastAPI, desk: Desk, measures_text: Any) -> None:
     async def health() -> Response:
         releases = desk.releases
         facts = [_facts(desk, release) for release in releases.indexes.values()]
-        status = "stale" if releases.troubles else "ok"
+        status = "cold" if releases.cold else "stale" if releases.troubles else "warming" if releases.warming else "ok"
         fitted = [facts_of(desk, release) for release in releases.recommenders.values()]
         return shapes.json(
-            {"status": status, "indexes": facts, "models": list(releases.models), "recommenders": fitted}
+            {
+                "status": status,
+                "indexes": facts,
+                "models": list(releases.models),
+                "recommenders": fitted,
+                "warming": sorted(releases.warming),
+                "cold": dict(releases.cold),
+            }
         )
 
     @app.get(

@@ -41,6 +41,11 @@ class Desk:
         self._thumbnails = Thumbnails(limits.cached_pictures)
         self._under_way = 0
 
+    async def warm(self) -> None:
+        """Have the encoders of all that is served read, indexes first; between two of them what has been asked meanwhile is answered."""
+        for name in (*self.releases.indexes, *self.releases.models):
+            await asyncio.get_running_loop().run_in_executor(self._encoding, self.releases.warm, name)
+
     def close(self) -> None:
         """Take no more work; what runs is let finish."""
         self.searching.shutdown(wait=False, cancel_futures=True)

@@ -53,6 +53,15 @@ def uploaded(raw: bytes, most_pixels: int) -> Uploaded:
     return Uploaded(raw=raw)
 
 
+def blank() -> Uploaded:
+    """A small grey picture that every encoder takes; some take those of a few pixels for something else."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.new("RGB", (32, 32), (128, 128, 128)).save(stream, "PNG")
+    return Uploaded(raw=stream.getvalue())
+
+
 def thumbnail(raw: bytes, side: int) -> bytes:
     """A JPEG of the picture, at most `side` pixels wide and high. Raises Refusal (404) when the bytes are no picture any more."""
     try:

@@ -26,6 +26,7 @@ from graft.opened import Classifier
 from graft.recommending import artefact
 from graft.recommending.opened import OpenedRecommender, open_recommender
 from graft.search_results import SearchResult
+from graft.server.pictures import blank
 from graft.targets.opened import Estimator
 
 Model = Classifier | Estimator
@@ -199,6 +200,8 @@ class Releases:
         self.models = dict(models)
         self.recommenders = dict(recommenders or {})
         self.troubles: dict[str, str] = {}  # name -> why its newer version is not served
+        self.warming = {*self.indexes, *self.models}  # names whose encoder is still to be read
+        self.cold: dict[str, str] = {}  # name -> why its encoder could not be read
         self.changes = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="graft-releases", daemon=True)
@@ -213,6 +216,26 @@ class Releases:
         if self._thread.is_alive():
             self._thread.join()
 
+    def warm(self, name: str) -> None:
+        """Encode a word, or a blank picture for a model of pictures: an encoder is read when first used, which takes seconds.
+
+        What fails is told, and goes on being served: whoever asks is told again.
+        """
+        try:
+            if name in self.indexes:
+                with contextlib.suppress(UsageError):  # an index need not understand words
+                    self.indexes[name].index.encode_queries(["ready"])
+            else:
+                model = self.models[name]
+                model.warm("ready" if model.modality == "text" else blank())
+        except Exception as error:
+            self.cold[name] = (
+                f"its encoder cannot be read ({type(error).__name__})"  # where it lies is told in the log alone
+            )
+            _LOG.warning("%s: its encoder cannot be read, and it cannot answer: %s", name, error)
+        finally:
+            self.warming.discard(name)
+
     def look(self) -> None:
         """Look once for newer versions, and serve those that can be opened and asked."""
         for name, release in list(self.indexes.items()):
@@ -221,6 +244,7 @@ class Releases:
                 if newer is not release.index:
                     self.indexes[name] = Release.of(name, newer, release.recent)
                     self.changes += 1
+                    self.cold.pop(name, None)
                     _LOG.info("%s: version %d is served now", name, newer.version)
         for name, fitted in list(self.recommenders.items()):
             with self._telling(name, fitted.version, fitted.path):
@@ -243,9 +267,6 @@ class Releases:
             self.troubles[name] = trouble
 
     def _watch(self) -> None:
-        for release in self.indexes.values():
-            with contextlib.suppress(Exception):  # told to whoever asks: an index need not understand words
-                release.index.encode_queries(["ready"])  # an encoder is read when first used, which takes seconds
         while not self._stop.wait(EVERY):
             self.look()
 

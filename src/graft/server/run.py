@@ -160,9 +160,11 @@ async def serve_until(stop: asyncio.Event, releases: Releases, limits: Limits, a
     vectors = Vectors(releases, limits, desk.searching)
     app = make_app(desk, lambda: measures_text(measures, releases, vectors.gather))
     releases.start()
+    warming = asyncio.create_task(desk.warm())
     try:
         await listen(Door(vectors, app, limits, measures), stop, address, port)
     finally:
+        warming.cancel()
         releases.stop()
         desk.close()
 

@@ -283,12 +283,15 @@ class RecommendAnswer(BaseModel):
 
 
 class Health(BaseModel):
-    """`status` is "ok", or "stale" while a newer version of something cannot be served."""
+    """`status` is "cold" where an encoder cannot be read, so that what needs it cannot answer (`cold`: name -> why); else "stale" while a newer version
+    of something cannot be served; else "warming" until the encoders of what is served (`warming`) have been read; else "ok"."""
 
     status: str
     indexes: list[IndexShape]
     models: list[str]
     recommenders: list[RecommenderShape]
+    warming: list[str]
+    cold: dict[str, str]
 
 
 class Vectors(BaseModel):

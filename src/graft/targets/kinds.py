@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ KINDS = {
             constant="the mean rate",
             misses=lambda y, p: conformal.count_misses(y[:, 0], p[:, 0]),
             interval=lambda p, reach: conformal.count_interval(p[:, 0], reach),
-            level=lambda p: np.log(p[:, 0]),
+            level=lambda p: np.log(np.maximum(p[:, 0], conformal.SMALLEST_RATE)),
         ),
         Kind(
             task="ordinal",
@@ -133,17 +134,20 @@ class Contender:
 def contenders(kind: Kind) -> tuple[Contender, ...]:
     """All ways for a kind, plainest first: the same answer for all items, their neighbours' answers, and the kind's own head."""
     shares = kind.task == "multilabel"
-
-    def neighbours(x_ND: FloatArray, y_NK: Float64Array) -> Sequence[TargetHead]:
-        return mean_path(x_ND, y_NK, ConstantHead(shares=shares).fit(y_NK).answer_K, ks=KS)
-
+    own = partial(kind.fit, alphas=kind.alphas)
     return (
-        Contender(CONSTANT, 0, ({},), lambda _, y: [ConstantHead(shares=shares).fit(y)]),
-        Contender(NEIGHBOURS, 1, tuple({"k": k} for k in KS), neighbours),
-        Contender(
-            kind.head, 2, tuple({"alpha": a} for a in kind.alphas), lambda x, y: kind.fit(x, y, alphas=kind.alphas)
-        ),
+        Contender(CONSTANT, 0, ({},), partial(_constant_path, shares=shares)),
+        Contender(NEIGHBOURS, 1, tuple({"k": k} for k in KS), partial(_neighbour_path, shares=shares)),
+        Contender(kind.head, 2, tuple({"alpha": a} for a in kind.alphas), own),
     )
+
+
+def _constant_path(_: FloatArray, y_NK: Float64Array, *, shares: bool) -> Sequence[TargetHead]:
+    return [ConstantHead(shares=shares).fit(y_NK)]
+
+
+def _neighbour_path(x_ND: FloatArray, y_NK: Float64Array, *, shares: bool) -> Sequence[TargetHead]:
+    return mean_path(x_ND, y_NK, ConstantHead(shares=shares).fit(y_NK).answer_K, ks=KS)
 
 
 HEADS: dict[str, Any] = {

@@ -20,7 +20,7 @@ from graft.errors import ModelError
 from graft.heads.base import Float64Array, TargetHead
 from graft.heads.conformal import Spread
 from graft.metrics.targets import median_ranks
-from graft.opened import Answers, Item, contents_of, names_of, refuse, vectors_of
+from graft.opened import Answers, Item, contents_of, names_of, refuse, vectors_of, warm
 from graft.results import Fault
 from graft.targets.kinds import KINDS, head_from_state
 from graft.targets.reach import ends_of
@@ -91,6 +91,10 @@ class Estimator:
     def coverage(self) -> float | None:
         """The share of items whose truth the intervals of answers are meant to hold; None where there are none."""
         return None if self._reach.value is None else self._reach.coverage
+
+    def warm(self, content: Content) -> None:
+        """Read the encoder's weights now, by one content of the model's modality; raises as `graft.opened.warm` does."""
+        warm(self._encoder, content)
 
     def predict(self, items: Sequence[Item]) -> Estimates:
         """Answer items: texts for a text model, paths of picture files for an image model.

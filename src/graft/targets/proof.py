@@ -6,7 +6,7 @@ Legend: N items, K columns of answers, L labels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,8 @@ from graft.metrics import targets as measures
 from graft.metrics.classify import confusion
 from graft.results import Example, Interval
 from graft.targets.contest import Outcome
-from graft.targets.kinds import CONSTANT, KINDS
-from graft.targets.reach import measured, reach_of
+from graft.targets.kinds import KINDS
+from graft.targets.reach import measured, reach_of_choice
 from graft.targets.result import LabelRow, Reach, Seen
 from graft.targets.steps import Ready
 
@@ -49,8 +49,7 @@ def prove(ready: Ready, outcome: Outcome, x_ND: NDArray[np.float32], *, coverage
     judged, answers_NK, on = (
         (test, outcome.head.predict(x_ND[test]), "test") if len(test) else (train, out_of_fold, "folds")
     )
-    grows = kind if outcome.trial.contender.name != CONSTANT else replace(kind, level=None)
-    reach = reach_of(grows, y_NK[train], outcome.trial.once_NK, outcome.folds_N, coverage)
+    reach = reach_of_choice(outcome, kind, y_NK[train], coverage)
     if reach is not None:
         reach = measured(kind, reach, y_NK[judged], answers_NK, on)
     labels: tuple[LabelRow, ...] = ()

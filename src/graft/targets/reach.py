@@ -5,6 +5,8 @@ Legend: N items, K columns of answers.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +14,15 @@ from graft.heads import conformal
 from graft.heads.base import Float64Array
 from graft.metrics.intervals import mean_interval, wilson
 from graft.metrics.targets import interval_scores
-from graft.targets.kinds import Ends, Kind
+from graft.targets.contest import Outcome
+from graft.targets.kinds import CONSTANT, Ends, Kind
 from graft.targets.result import Reach
+
+
+def reach_of_choice(outcome: Outcome, kind: Kind, y_NK: Float64Array, coverage: float) -> Reach | None:
+    """The reach of the chosen contender's answers, out of fold in the first drawing; one answer for all has no spread to grow with."""
+    grows = kind if outcome.trial.contender.name != CONSTANT else replace(kind, level=None)
+    return reach_of(grows, y_NK, outcome.trial.once_NK, outcome.folds_N, coverage)
 
 
 def reach_of(
