@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,7 @@ def curve_report(result: CurveResult) -> str:
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
+@functools.cache  # a process that writes many reports compiles each template once
 def environment() -> Environment:
     """Templates that escape and shorten every text, the page's style and script, and the filters that write numbers."""
     import jinja2
