@@ -127,9 +127,24 @@ def test_shrinkage_is_that_of_scikit_learn() -> None:
     x_ND = np.random.default_rng(0).normal(size=(30, 80)) * np.arange(1, 81.0)
     x_ND -= x_ND.mean(0)
     expected, _ = oas(x_ND, assume_centered=True)
-    found = shrunk(x_ND.T @ x_ND / 30, 30)
+    found = shrunk(x_ND.T @ x_ND / 30, 30, 80)
     assert np.trace(found) == pytest.approx(np.trace(expected))
     np.testing.assert_allclose(found, expected, rtol=0.03, atol=1e-3 * expected.max())
+
+
+def test_few_items_of_many_dims_have_the_scores_they_have_among_all_dims(monkeypatch: pytest.MonkeyPatch) -> None:
+    x_ND, second_N = two(30, 20, apart=3.0, dim=300)
+    x_ND[:, 7] = 5.0
+    x_ND = np.concatenate([x_ND, x_ND[:4]])
+    second_N = np.concatenate([second_N, ~second_N[:4]])
+    clusters = np.concatenate([np.arange(50), np.arange(4)])
+    turned = told(x_ND, second_N, clusters, permutations=9)
+    with monkeypatch.context() as patched:  # a basis of all dims: nothing is turned
+        patched.setattr(np.linalg, "qr", lambda x_DN: (np.eye(len(x_DN), dtype=np.float32), None))
+        whole = told(x_ND, second_N, clusters, permutations=9)
+    np.testing.assert_allclose(turned.scores_N, whole.scores_N, rtol=1e-4, atol=1e-5 * np.abs(whole.scores_N).max())
+    assert (turned.auc, turned.p, turned.wrong) == (whole.auc, whole.p, whole.wrong)
+    np.testing.assert_array_equal(turned.scores_N[:4], turned.scores_N[50:])  # copies are told apart by nothing
 
 
 def test_mmd_is_that_of_a_double_loop() -> None:

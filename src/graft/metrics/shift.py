@@ -98,9 +98,13 @@ def discriminate(
     Fisher's discriminant under a covariance that is shrunk towards a sphere (Chen et al. 2010, "Shrinkage Algorithms for MMSE Covariance
     Estimation"), cut half way between the means. The covariance is that of both samples together, so it knows no labels: each fold's is
     factored once, and every labelling of the null takes two matrix products (the whole classifier is refitted for each of them, which
-    Ojala & Garriga 2010 call test 1). A constant column says nothing and does no harm.
+    Ojala & Garriga 2010 call test 1). A constant column says nothing and does no harm. Few items of many dims are turned into the space that
+    they span, in which the classifier lies too: the same scores, without a covariance of all dims.
     """
+    dims = x_ND.shape[1]
     x_ND = np.asarray(x_ND, np.float32) - x_ND.mean(0, dtype=np.float64).astype(np.float32)
+    if 2 * len(x_ND) <= dims:  # with more items the basis costs what it saves
+        x_ND = x_ND @ np.linalg.qr(x_ND.T)[0]
     n_folds = min(FOLDS, *(len(np.unique(cluster_N[side])) for side in (second_N, ~second_N)))
     if n_folds < 2:
         return None
@@ -112,7 +116,7 @@ def discriminate(
     over_P, pairs_P = np.zeros(permutations + 1), np.zeros(permutations + 1)
     for k, moment in enumerate(moments):
         inside = fold_N == k
-        scores_MP = _answers(whole.without(moment), x_ND[inside])
+        scores_MP = _answers(whole.without(moment), x_ND[inside], dims)
         scores_N[inside] = scores_MP[:, 0]
         over, pairs = _mann_whitney(scores_MP, second_NP[inside])
         over_P, pairs_P = over_P + over, pairs_P + pairs
@@ -192,14 +196,14 @@ class _Moments:
         )
 
 
-def _answers(trained: _Moments, x_MD: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scores (M, P) of items that took no part, by the classifier of each labelling."""
+def _answers(trained: _Moments, x_MD: NDArray[np.float32], dims: int) -> NDArray[np.float32]:
+    """Scores (M, P) of items that took no part, by the classifier of each labelling; `dims` as `shrunk` has them."""
     from scipy.linalg import cho_factor, cho_solve
 
     mean_D = trained.sum_D / trained.n
     second_DP = trained.sum_DP / np.maximum(trained.n_P, 1)
     first_DP = (trained.sum_D[:, None] - trained.sum_DP) / np.maximum(trained.n - trained.n_P, 1)
-    covariance_DD = shrunk(trained.gram_DD / trained.n - np.outer(mean_D, mean_D), trained.n)
+    covariance_DD = shrunk(trained.gram_DD / trained.n - np.outer(mean_D, mean_D), trained.n, dims)
     factor = cho_factor(covariance_DD, lower=True, overwrite_a=True, check_finite=False)
     w_DP = cho_solve(factor, second_DP - first_DP, check_finite=False)
     middle_P = ((second_DP + first_DP) / 2 * w_DP).sum(0)
@@ -207,15 +211,18 @@ def _answers(trained: _Moments, x_MD: NDArray[np.float32]) -> NDArray[np.float32
     return scores
 
 
-def shrunk(covariance_DD: Floats, n: int) -> Floats:
-    """The covariance (D, D) of `n` items drawn towards a sphere of its own mean variance, by the oracle approximating share (Chen et al. 2010)."""
-    d = len(covariance_DD)
+def shrunk(covariance_DD: Floats, n: int, d: int) -> Floats:
+    """The covariance (D, D) of `n` items drawn towards a sphere of its own mean variance, by the oracle approximating share (Chen et al. 2010).
+
+    `d` is the dims the items have: more than D where the covariance is that of the space they span, outside of which there is no variance.
+    """
     trace, square = float(np.trace(covariance_DD)), float(np.square(covariance_DD).sum())
     below = (n + 1 - 2 / d) * (square - trace**2 / d)
     share = ((1 - 2 / d) * square + trace**2) / below if below > 0 else 1.0
     share = min(1.0, max(SHRINK, share))
     covariance_DD = (1 - share) * covariance_DD
-    covariance_DD[np.diag_indices(d)] += share * trace / d or 1.0  # of items that are all alike: nothing to tell
+    alike = 1.0  # of items that are all alike: nothing to tell
+    covariance_DD[np.diag_indices(len(covariance_DD))] += share * trace / d or alike
     return covariance_DD
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,7 @@ def html_page(template: str, *, style: str = "", script: str = "report.js", **va
     return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold bytes that are no letters
 
 
+@functools.cache  # a process that writes many reports compiles each template once
 def _environment() -> Environment:
     """Templates that escape and shorten every text, and the filters that write numbers."""
     import jinja2
