@@ -23,7 +23,7 @@ from graft.errors import DataError, UsageError
 from graft.metrics.space import unit
 from graft.recommenders.base import (
     Arrays,
-    Fitted,
+    FittedItems,
     Float32Array,
     Histories,
     Settings,
@@ -49,7 +49,7 @@ FEWEST = 200  # people a validation by time must have; else everybody's last lik
 MOST_EPOCHS, EPOCHS = 30, 5  # tried on the validation part; where none can be had
 
 
-class TwoTower(Fitted):
+class TwoTower(FittedItems):
     """Fitted towers. `notes` are sentences for the user, such as that training was stopped."""
 
     name: ClassVar[str] = "two-tower"
@@ -98,7 +98,7 @@ class TwoTower(Fitted):
 
     def person_vectors(self, histories: Histories) -> tuple[Float32Array, Float32Array | None]:
         """Unit vectors (B, D), and what the people make of how items stand (B, standing) or None."""
-        arrays, item_ID = self.arrays, self.arrays["item"]
+        arrays, item_ID = self.arrays, self.item_ID
         matrix = histories.matrix
         total_B = np.asarray(matrix @ (item_ID.any(axis=1)).astype(np.float32)).ravel()
         mean_BD = np.asarray(matrix @ item_ID) / np.maximum(total_B, 1e-12)[:, None]
@@ -117,7 +117,7 @@ class TwoTower(Fitted):
     def scores(self, histories: Histories) -> Float32Array:
         """Logarithms of how likely each item is the next like, but for a constant a person (B, I); cosines where trained by triplets."""
         person_BD, standing_BF = self.person_vectors(histories)
-        item_ID = self.arrays["item"]
+        item_ID = self.item_ID
         scores_BI = person_BD @ item_ID.T
         scores_BI[:, ~item_ID.any(axis=1)] = -1  # nothing is known of these items
         if self.settings["loss"] != "triplet":
@@ -128,12 +128,7 @@ class TwoTower(Fitted):
         if "calendar.weight" in self.arrays:
             turn_Z = calendar(np.array([now]), self.settings["seasons"])[0]
             scores_BI += item_ID @ (self.arrays["calendar.weight"].T @ turn_Z)
-        return strangers_by_popularity(scores_BI.astype(np.float32), histories, self.arrays["popular"])
-
-    def item_vectors(self) -> Float32Array:
-        """Unit vectors (I, D) of what items are at any time; zeros where nothing is known."""
-        vectors: Float32Array = self.arrays["item"]
-        return vectors
+        return strangers_by_popularity(scores_BI.astype(np.float32), histories, self.popular_I)
 
     def new_item_vectors(self, known: Known, items: int) -> Float32Array:
         """Unit vectors (M, D) of `items` new items from their categories, numbers and content; zeros where nothing is known.
@@ -345,7 +340,7 @@ def _ndcg(model: TwoTower, cut: Cut) -> float:
         lambda part: model.scores(histories.part(part.start, part.stop)),
         targets,
         cut.train.seen()[people],
-        model.arrays["popular"],
+        model.popular_I.astype(np.float64),
         ks=(100,),
     )
     return float(ranked.each["ndcg@100"].mean())
