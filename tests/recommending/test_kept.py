@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.recommending.small_likes import likes
 
+from graft import settings
 from graft.errors import DataError, StorageError
 from graft.interactions.partition import leave_last_out, validation
 from graft.metrics.recommend import Ranked
 from graft.recommending import contest as contests
 from graft.recommending.contest import Contest, Exam, Rules, contest
 from graft.recommending.kept import Kept
-from graft.recommending.models import KINDS, Kind
+from graft.recommending.models import KINDS, Kind, with_tower
 from graft.towers.known import Known
+from graft.trainers import loop
 
 NAMES = ("popularity", "item-knn", "with-trend")
 CUT = leave_last_out(likes())
@@ -85,6 +88,37 @@ def test_stopped_in_the_middle_it_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(list((tmp_path / "a").iterdir())) == 5
     count.run(Kept(tmp_path / "a"))
     assert len(count.fits) == whole - 5
+
+
+def test_a_training_goes_on_in_its_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two settings of the towers the second is stopped at its third step of four: the two steps before are not made again."""
+    monkeypatch.setattr(loop, "TELL", 0.0)
+    monkeypatch.setattr(loop, "Hooks", partial(loop.Hooks, every=0.0))
+    kinds = with_tower([KINDS["popularity"], KINDS["two-tower"]], {"dims": 4, "epochs": 4}) or ()
+    steps: list[int] = []
+
+    def run(kept: Kept, most: int) -> Contest:
+        def listen(stage: str, done: int, _: int) -> None:
+            if stage == "two-tower":
+                steps.append(done)
+                if len(steps) == most:
+                    raise KeyboardInterrupt
+
+        steps.clear()
+        with settings.listening(listen):
+            return contest(kinds, Exam(validation(CUT)), Exam(CUT), Rules("ndcg@10", 1e6, 0, Known(), kept))
+
+    kept = Kept(tmp_path / "a")
+    whole = run(Kept(), 99)
+    assert steps == [1, 2, 3, 4] * 3  # two settings, and the better one for the test part
+    with pytest.raises(KeyboardInterrupt):
+        run(kept, 7)
+    again = run(kept, 99)
+    assert steps == [3, 4, 1, 2, 3, 4]
+    for one, other in zip(again.entries, whole.entries, strict=True):
+        assert one.settings == other.settings and same(one.validation, other.validation) and same(one.test, other.test)
+    kept.clear()
+    assert not (tmp_path / "a").exists()
 
 
 def test_the_budget_ends_where_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from graft.towers.standing import DAY, Standing, calendar, count_features
 from graft.towers.towers import Given, How, Lesson, Sizes, TwoTowers, _Asked
 from graft.towers.training import Training
 from graft.towers.two_tower import TwoTower
+from graft.trainers import loop
 
 PEOPLE, ITEMS = 80, 30  # three groups of each
 
@@ -277,20 +279,35 @@ def test_the_number_of_epochs_is_found(times: bool, monkeypatch: pytest.MonkeyPa
     assert 1 <= model.settings["epochs"] <= 6 and len(model.settings["history"]) == model.settings["epochs"]
 
 
-def test_a_killed_training_goes_on(tmp_path: Path) -> None:
-    """Interrupted by a listener in the middle, then called again: the same bits as without."""
+@pytest.mark.parametrize("epochs", [3, None])
+def test_a_killed_training_goes_on(epochs: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted after every few steps, then called again until it is through: the same bits and the same story as without."""
+    monkeypatch.setattr(two_tower, "MOST_EPOCHS", 3)
+    monkeypatch.setattr(loop, "TELL", 0.0)
+    monkeypatch.setattr(loop, "Hooks", partial(loop.Hooks, every=0.0))
+    fit = partial(TwoTower.fit, groups(), dims=4, epochs=epochs, training=SMALL)
+    whole, resumed, stops = fit(), None, 0
+    while resumed is None:
+        left = iter(range(3))
 
-    def stop(_: str, done: int, total: int) -> None:
-        if done >= total:
-            raise KeyboardInterrupt
+        def stop(*_: object, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
 
-    fit = partial(TwoTower.fit, groups(), dims=4, epochs=3, training=SMALL, checkpoint=tmp_path / "towers")
-    with pytest.raises(KeyboardInterrupt), settings.listening(stop):
-        fit()
-    assert (tmp_path / "towers").exists()
-    whole = TwoTower.fit(groups(), dims=4, epochs=3, training=SMALL)
-    resumed = fit()
-    assert (resumed.item_vectors() == whole.item_vectors()).all()
+        try:
+            with settings.listening(stop):
+                resumed = fit(keep=tmp_path)
+        except KeyboardInterrupt:
+            stops += 1
+            assert stops < 50
+    assert stops >= 3
+    assert all((resumed.state()[name] == array).all() for name, array in whole.state().items())
+    timeless = [
+        [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in model.settings["history"]]
+        for model in (whole, resumed)
+    ]
+    assert timeless[0] == timeless[1] and len(timeless[0]) > 0
+    assert {**whole.settings, "history": 0} == {**resumed.settings, "history": 0}
 
 
 def test_all_settings_that_cannot_work_are_named() -> None:

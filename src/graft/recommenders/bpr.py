@@ -6,7 +6,6 @@ occur in it.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from graft import settings as machine
 from graft.recommenders.base import (
-    Fitted,
+    FittedItems,
     Float32Array,
     Histories,
     Settings,
@@ -34,7 +33,7 @@ START = 0.1  # standard deviation of the first vectors, times the square root of
 RIDGE = 1.0  # of the map onto people's vectors, times the mean square of what it maps
 
 
-class BPR(Fitted):
+class BPR(FittedItems):
     """Learned vectors of people and items and a bias an item; a score is the inner product plus the bias, its scale arbitrary.
 
     A known person has the vector that was learned. A new one has a linear map of the mean of the vectors of what they like, fitted by ridge regression
@@ -73,7 +72,7 @@ class BPR(Fitted):
 
     def person_vectors(self, histories: Histories) -> Float32Array:
         """Vectors (B, D): learned ones of known people, mapped ones of new people."""
-        vector_BD = weighted_means(histories.matrix, self.arrays["item"]) @ self.arrays["map"]
+        vector_BD = weighted_means(histories.matrix, self.item_ID) @ self.arrays["map"]
         if histories.users_B is not None:
             known_B = histories.users_B >= 0
             vector_BD[known_B] = self.arrays["person"][histories.users_B[known_B]]
@@ -82,17 +81,8 @@ class BPR(Fitted):
 
     def scores(self, histories: Histories) -> Float32Array:
         """Inner products and biases (B, I); people without a known like are scored by popularity."""
-        scores_BI = self.person_vectors(histories) @ self._columns + self.arrays["bias"]
-        return strangers_by_popularity(scores_BI, histories, self.arrays["popular"])
-
-    def item_vectors(self) -> Float32Array:
-        """The items' vectors (I, D), without the biases."""
-        vectors: Float32Array = self.arrays["item"]
-        return vectors
-
-    @cached_property
-    def _columns(self) -> Float32Array:
-        return np.ascontiguousarray(self.arrays["item"].T)
+        scores_BI = self.person_vectors(histories) @ self.item_columns + self.arrays["bias"]
+        return strangers_by_popularity(scores_BI, histories, self.popular_I)
 
 
 def grid() -> list[Settings]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from graft.errors import UsageError, unknown
 from graft.recommenders.base import (
-    Fitted,
+    FittedItems,
     Float32Array,
     Histories,
     Settings,
@@ -172,7 +172,7 @@ def _orthonormal(x_IS: Float64Array) -> Float64Array:
     return basis
 
 
-class CoLikes(Fitted):
+class CoLikes(FittedItems):
     """Vectors from co-likes. A person is the mean direction of what they like, weighted; a score the inner product with an item's vector.
 
     An item enters with its direction times its length to the power `length`: 1 the vector as it is, which favours what many like, 0 the
@@ -209,12 +209,7 @@ class CoLikes(Fitted):
 
     def scores(self, histories: Histories) -> Float32Array:
         """Inner products (B, I); people without a like that has a vector are scored by popularity."""
-        return scores_by_vectors(self.arrays["item"], histories, self.settings["length"], self.arrays["popular"])
-
-    def item_vectors(self) -> Float32Array:
-        """The items' vectors (I, D); zeros where nobody who likes an item likes another."""
-        vectors: Float32Array = self.arrays["item"]
-        return vectors
+        return scores_by_vectors(self.item_ID, histories, self.settings["length"], self.popular_I)
 
     def together(self, item: int, others_M: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """How many people like both `item` and each of the others (M,)."""

@@ -5,15 +5,14 @@ Legend: U users, I items, B people of a batch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from graft import settings
 from graft.errors import DataError, UsageError
 from graft.recommenders.base import (
-    Arrays,
+    Fitted,
     Float32Array,
     Histories,
     Settings,
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 SHARE = 0.5  # of the memory that is free, what a fit takes at most
 
 
-class EASE:
+class EASE(Fitted):
     """A linear map of a person's likes onto all items, whose diagonal is 0 so that no item predicts itself.
 
     B = 1 - P diag(1 / diag P) with P = (X^T X + regularisation)^-1: one inverse of as many rows as there are items, in float32, whose
@@ -38,10 +37,6 @@ class EASE:
     """
 
     name: ClassVar[str] = "ease"
-
-    def __init__(self, settings: Settings, weight_II: Float32Array, popular_I: Float32Array) -> None:
-        self.settings = settings
-        self.weight_II, self.popular_I = weight_II, popular_I
 
     @classmethod
     def fit(
@@ -63,28 +58,19 @@ class EASE:
                 f"EASE on {len(likes.items):,} items takes {needed:,} bytes of memory; {limit:,} may be used. Leave EASE out, or "
                 "leave out items with few likes."
             )
-        return cls(
-            {"regularisation": regularisation, "seed": seed},
-            item_weights(matrix, regularisation),
-            popularity_of(matrix),
-        )
+        arrays = {"weight": item_weights(matrix, regularisation), "popular": popularity_of(matrix)}
+        return cls({"regularisation": regularisation, "seed": seed}, arrays)
+
+    @property
+    def weight_II(self) -> Float32Array:  # noqa: N802 (shape suffix)
+        """The weights, row i what a like of item i adds to the others."""
+        weights: Float32Array = self.arrays["weight"]
+        return weights
 
     def scores(self, histories: Histories) -> Float32Array:
         """Weighted sums of likes (B, I); people without a known like are scored by popularity."""
         scores_BI = np.asarray(histories.matrix @ self.weight_II, np.float32)
         return strangers_by_popularity(scores_BI, histories, self.popular_I)
-
-    def item_vectors(self) -> None:
-        """None: an item is known by its weights on all others alone."""
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """The weights (I, I), row i what a like of item i adds to the others, and popularity."""
-        return {"weight": self.weight_II, "popular": self.popular_I}
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """The model that `settings` and `state` described."""
-        return cls(settings, arrays["weight"], arrays["popular"])
 
 
 def grid() -> list[Settings]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from graft import settings as machine
 from graft.recommenders.base import (
-    Fitted,
+    FittedItems,
     Float32Array,
     Histories,
     Settings,
@@ -34,7 +34,7 @@ NEGATIVES = 4  # items drawn beside every like, as He et al. have them
 BLOCK_NUMBERS = 2**22  # hidden units held at once when scoring: 16 MB
 
 
-class PairScorer(Fitted):
+class PairScorer(FittedItems):
     """The logit of a like: w (p * q) + v relu(B relu(A [p, q])) + bias of the item, with q the item's vector.
 
     p is the mean, weighted by strength, of second vectors of what the person likes, in training without the item in question; He et
@@ -77,12 +77,7 @@ class PairScorer(Fitted):
             hidden_BIH = np.maximum(by_person_BH[start : start + block, None] + by_item_IH, 0)
             second_BIH = np.maximum(hidden_BIH @ a["second"].T + a["second_bias"], 0)
             scores_BI[start : start + block] += second_BIH @ a["last"]
-        return strangers_by_popularity(scores_BI, histories, a["popular"])
-
-    def item_vectors(self) -> Float32Array:
-        """The items' vectors (I, D)."""
-        vectors: Float32Array = self.arrays["item"]
-        return vectors
+        return strangers_by_popularity(scores_BI, histories, self.popular_I)
 
 
 def grid() -> list[Settings]:

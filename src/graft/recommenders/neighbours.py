@@ -5,6 +5,7 @@ Legend: U users, I items, B people of a batch or items of a block, K neighbours.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from graft.errors import UsageError
 from graft.recommenders.base import (
-    Arrays,
+    Fitted,
     Float32Array,
     Histories,
     Settings,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 BLOCK_PAIRS = 2**20  # products of likes added up at once: what they make stays in fast memory
 
 
-class ItemNeighbours:
+class ItemNeighbours(Fitted):
     """A person's score of an item is the sum, over what they like, of the strength of the like times its similarity to the item.
 
     Similarity is x_i x_j / (|x_i| |x_j| + shrink) of columns of weights; `shrink` takes down pairs that few people liked. Each item passes
@@ -37,10 +38,6 @@ class ItemNeighbours:
     """
 
     name: ClassVar[str] = "item-knn"
-
-    def __init__(self, settings: Settings, near_II: csr_matrix, popular_I: Float32Array) -> None:
-        self.settings = settings
-        self.near_II, self.popular_I = near_II, popular_I
 
     @classmethod
     def fit(cls, likes: Interactions, *, neighbours: int = 100, shrink: float = 10.0, seed: int = 0) -> Self:
@@ -52,29 +49,22 @@ class ItemNeighbours:
             raise UsageError(f"neighbours={neighbours} is at least 1, shrink={shrink:g} at least 0.")
         matrix = liked_matrix(likes)
         settings = {"neighbours": neighbours, "shrink": shrink, "seed": seed}
-        return cls(settings, nearest(matrix, neighbours, shrink), popularity_of(matrix))
+        near = nearest(matrix, neighbours, shrink)
+        arrays = {"near": near.data, "indices": near.indices, "indptr": near.indptr}
+        return cls(settings, arrays | {"popular": popularity_of(matrix)})
 
     def scores(self, histories: Histories) -> Float32Array:
         """Sums of similarities (B, I); people without a known like are scored by popularity."""
-        scores_BI: Float32Array = (histories.matrix @ self.near_II).toarray()
+        scores_BI: Float32Array = (histories.matrix @ self._near).toarray()
         return strangers_by_popularity(scores_BI, histories, self.popular_I)
 
-    def item_vectors(self) -> None:
-        """None: an item is known by its neighbours alone."""
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """The neighbours of every item as a sparse matrix, and popularity."""
-        near = self.near_II
-        return {"near": near.data, "indices": near.indices, "indptr": near.indptr, "popular": self.popular_I}
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """The model that `settings` and `state` described."""
+    @cached_property
+    def _near(self) -> csr_matrix:
+        """The neighbours of every item (I, I)."""
         from scipy.sparse import csr_matrix
 
-        n_items = len(arrays["popular"])
-        near = csr_matrix((arrays["near"], arrays["indices"], arrays["indptr"]), shape=(n_items, n_items))
-        return cls(settings, near, arrays["popular"])
+        parts = tuple(self.arrays[name] for name in ("near", "indices", "indptr"))
+        return csr_matrix(parts, shape=2 * (len(self.popular_I),))
 
 
 def grid() -> list[Settings]:

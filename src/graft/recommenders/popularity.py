@@ -48,7 +48,7 @@ class Popularity(Fitted):
 
     def popular(self, now: float | None = None) -> Float32Array:
         """Scores (I,) at `now`, seconds since 1970, the moment of the last like when None; what came after it does not count."""
-        ever_I: Float32Array = self.arrays["popular"]
+        ever_I = self.popular_I
         if self.settings["days"] is None:
             return ever_I.copy()
         time_N = self.arrays["time"]
@@ -61,9 +61,6 @@ class Popularity(Fitted):
     def scores(self, histories: Histories) -> Float32Array:
         """The same row for everyone (B, I)."""
         return np.repeat(self.popular(histories.now)[None], len(histories), axis=0)
-
-    def item_vectors(self) -> None:
-        """None: popularity knows no likeness."""
 
 
 def grid() -> list[Settings]:

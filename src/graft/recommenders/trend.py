@@ -18,14 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from graft.errors import DataError, UsageError, unknown
-from graft.recommenders.base import Arrays, Float32Array, Histories, Recommender, Settings, histories_of, liked_matrix
+from graft.recommenders.base import Fitted, Float32Array, Histories, Recommender, Settings, histories_of, liked_matrix
 from graft.recommenders.popularity import DAY, Popularity
 
 if TYPE_CHECKING:
@@ -47,16 +47,10 @@ TENTH = 0.1  # of a like, which everything has: its logarithm is finite
 LEAST = 1e-6  # weight of the oldest like; 0 would be no like
 
 
-class Trend:
+class Trend(Fitted):
     """A personal model within, and the likes of the last days. People without a known like get the trend alone."""
 
     name: ClassVar[str] = "trend"
-
-    def __init__(
-        self, settings: Settings, inner: Recommender, recent: Popularity, spread: Mapping[str, Float32Array]
-    ) -> None:
-        self.settings = settings
-        self.inner, self.recent, self.spread = inner, recent, dict(spread)
 
     @classmethod
     def fit(
@@ -90,39 +84,34 @@ class Trend:
         settings = {"model": model, "half_life": half_life, "days": days, "lift": lift, "seed": seed}
         recent = Popularity.fit(likes, days=days)
         inner = _model(model).fit(aged(likes, half_life), **{**(given or {}), "seed": seed})
-        return cls({**settings, "given": inner.settings}, inner, recent, _spread(inner, likes, seed))
+        inside = {INNER + name: array for name, array in inner.state().items()}
+        arrays = inside | _spread(inner, likes, seed) | recent.state()
+        return cls({**settings, "given": inner.settings}, arrays)
+
+    @cached_property
+    def inner(self) -> Recommender:
+        """The personal model."""
+        inside = {name.removeprefix(INNER): array for name, array in self.arrays.items() if name.startswith(INNER)}
+        found: Recommender = _model(self.settings["model"]).from_state(self.settings["given"], inside)
+        return found
+
+    @cached_property
+    def recent(self) -> Popularity:
+        """The trend."""
+        return Popularity({name: self.settings[name] for name in ("days", "seed")}, self.arrays)
 
     def scores(self, histories: Histories) -> Float32Array:
         """Logarithm of the trend plus the lift (B, I)."""
         scores_BI = self.inner.scores(histories)
-        scores_BI -= self.spread["mean"]
-        scores_BI *= np.float32(self.settings["lift"]) / self.spread["scale"]
-        scores_BI[histories.matrix @ self.recent.arrays["popular"] <= 0] = 0
+        scores_BI -= self.arrays["mean"]
+        scores_BI *= np.float32(self.settings["lift"]) / self.arrays["scale"]
+        scores_BI[histories.matrix @ self.popular_I <= 0] = 0
         scores_BI += np.log(self.recent.popular(histories.now) + np.float32(TENTH))
         return scores_BI
 
     def item_vectors(self) -> Float32Array | None:
         """Those of the inner model."""
         return self.inner.item_vectors()
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """The inner model's arrays, its mean and spread over people, and the likes that the trend is counted from."""
-        inner = {INNER + name: array for name, array in self.inner.state().items()}
-        return inner | self.spread | self.recent.state()
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """The model that `settings` and `state` described."""
-        inside = {name.removeprefix(INNER): array for name, array in arrays.items() if name.startswith(INNER)}
-        inner = _model(settings["model"]).from_state(settings["given"], inside)
-        spread = {name: arrays[name] for name in ("mean", "scale")}
-        outside = {name: array for name, array in arrays.items() if not name.startswith(INNER) and name not in spread}
-        return cls(
-            settings,
-            inner,
-            Popularity.from_state({"days": settings["days"], "seed": settings["seed"]}, outside),
-            spread,
-        )
 
 
 def grid() -> list[Settings]:

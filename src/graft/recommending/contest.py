@@ -146,7 +146,7 @@ def contest(kinds: Sequence[Kind], validation: Exam, test: Exam, rules: Rules) -
 
 def fitted(entry: Entry, likes: Interactions, rules: Rules) -> Recommender:
     """The entry's model with its settings, fitted on these interactions."""
-    return entry.kind.fit(likes, entry.settings, rules.seed, rules.known)
+    return _fitted(entry.kind, entry.settings, likes, rules)
 
 
 def _ask(entry: Entry, model: Recommender | None, test: Exam, rules: Rules) -> None:
@@ -206,7 +206,11 @@ def _tuned(kind: Kind, entries: Sequence[Entry], validation: Exam, seconds: floa
 
 
 def _answers(kind: Kind, tried: Settings, validation: Exam, rules: Rules) -> Ranked:
-    return validation.take(kind.fit(validation.cut.train, tried, rules.seed, rules.known))
+    return validation.take(_fitted(kind, tried, validation.cut.train, rules))
+
+
+def _fitted(kind: Kind, tried: Settings, likes: Interactions, rules: Rules) -> Recommender:
+    return kind.fit(likes, tried, rules.seed, rules.known, rules.kept.folder)
 
 
 def _each(entry: Entry, measure: str) -> NDArray[np.float64]:

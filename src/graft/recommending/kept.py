@@ -1,7 +1,8 @@
 """What a comparison has measured, kept in the cache until its folder is written: after an interruption the same command goes on from there.
 
 One file for each model and setting, whole or not there, in a folder of this very comparison. With the values the file holds the seconds they took, so that a
-budget ends the trying of settings where it would have ended without the interruption.
+budget ends the trying of settings where it would have ended without the interruption. Beside them lie the trainings of two towers, so that one goes on from its
+middle; of that one only what was left to do counts as its seconds.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -50,10 +51,13 @@ class Kind:
                 settings.append(found)
         return settings
 
-    def fit(self, likes: Interactions, settings: Settings, seed: int, known: Known) -> Recommender:
-        """The model of these likes."""
+    def fit(
+        self, likes: Interactions, settings: Settings, seed: int, known: Known, keep: Path | None = None
+    ) -> Recommender:
+        """The model of these likes. In the folder `keep` a long training leaves where it is, for the same call to go on from."""
         make: Callable[..., Recommender] = self.model.fit
-        return make(likes, **{**settings, "seed": seed}, **({"known": known} if self.informed else {}))
+        more = {"known": known, "keep": keep} if self.informed else {}
+        return make(likes, **{**settings, "seed": seed}, **more)
 
 
 def _personal(name: str, rung: int, words: str, *, vectors: bool = False) -> Kind:

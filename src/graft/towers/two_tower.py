@@ -23,7 +23,7 @@ from graft.errors import DataError, UsageError
 from graft.metrics.space import unit
 from graft.recommenders.base import (
     Arrays,
-    Fitted,
+    FittedItems,
     Float32Array,
     Histories,
     Settings,
@@ -49,7 +49,7 @@ FEWEST = 200  # people a validation by time must have; else everybody's last lik
 MOST_EPOCHS, EPOCHS = 30, 5  # tried on the validation part; where none can be had
 
 
-class TwoTower(Fitted):
+class TwoTower(FittedItems):
     """Fitted towers. `notes` are sentences for the user, such as that training was stopped."""
 
     name: ClassVar[str] = "two-tower"
@@ -70,13 +70,13 @@ class TwoTower(Fitted):
         training: Training | Settings = Training(),  # noqa: B008  (frozen)
         known: Known = Known(),  # noqa: B008  (frozen)
         seed: int = 0,
-        checkpoint: Path | None = None,
+        keep: Path | None = None,
     ) -> Self:
         """Train on the likes (rows of weight 0 are negatives where `training.negatives.left` asks for them).
 
         `epochs` None: as many as do best when the last tenth of the interactions is foretold from the rest, then trained anew on all. `temperature`
-        divides cosines; `rate` is AdamW's. `training`: also its fields as plain JSON. `checkpoint`: a file the training is kept in while it runs, so that
-        the same call goes on where a killed one was.
+        divides cosines; `rate` is AdamW's. `training`: also its fields as plain JSON. `keep`: a folder in which each training has a file of its own,
+        from which the same call goes on where a killed one was, to the same bits; the caller removes it.
         Raises UsageError for settings that cannot work, DataError without a like or where `known` does not fit.
         """
         how = training if isinstance(training, Training) else Training.of(training)
@@ -92,14 +92,13 @@ class TwoTower(Fitted):
         if epochs is None:
             settings["epochs"] = EPOCHS
             if (cut := _validation(likes, seed)) is not None:
-                file = None if checkpoint is None else checkpoint.with_name(checkpoint.name + ".validation")
-                found = _trained(cls, cut.train, known, {**settings, "epochs": MOST_EPOCHS}, file, cut)
+                found = _trained(cls, cut.train, known, {**settings, "epochs": MOST_EPOCHS}, keep, cut)
                 settings["epochs"], settings["notes"] = max(1, found.settings["best"]), found.settings["notes"]
-        return _trained(cls, likes, known, settings, checkpoint, None)
+        return _trained(cls, likes, known, settings, keep, None)
 
     def person_vectors(self, histories: Histories) -> tuple[Float32Array, Float32Array | None]:
         """Unit vectors (B, D), and what the people make of how items stand (B, standing) or None."""
-        arrays, item_ID = self.arrays, self.arrays["item"]
+        arrays, item_ID = self.arrays, self.item_ID
         matrix = histories.matrix
         total_B = np.asarray(matrix @ (item_ID.any(axis=1)).astype(np.float32)).ravel()
         mean_BD = np.asarray(matrix @ item_ID) / np.maximum(total_B, 1e-12)[:, None]
@@ -118,7 +117,7 @@ class TwoTower(Fitted):
     def scores(self, histories: Histories) -> Float32Array:
         """Logarithms of how likely each item is the next like, but for a constant a person (B, I); cosines where trained by triplets."""
         person_BD, standing_BF = self.person_vectors(histories)
-        item_ID = self.arrays["item"]
+        item_ID = self.item_ID
         scores_BI = person_BD @ item_ID.T
         scores_BI[:, ~item_ID.any(axis=1)] = -1  # nothing is known of these items
         if self.settings["loss"] != "triplet":
@@ -129,12 +128,7 @@ class TwoTower(Fitted):
         if "calendar.weight" in self.arrays:
             turn_Z = calendar(np.array([now]), self.settings["seasons"])[0]
             scores_BI += item_ID @ (self.arrays["calendar.weight"].T @ turn_Z)
-        return strangers_by_popularity(scores_BI.astype(np.float32), histories, self.arrays["popular"])
-
-    def item_vectors(self) -> Float32Array:
-        """Unit vectors (I, D) of what items are at any time; zeros where nothing is known."""
-        vectors: Float32Array = self.arrays["item"]
-        return vectors
+        return strangers_by_popularity(scores_BI.astype(np.float32), histories, self.popular_I)
 
     def new_item_vectors(self, known: Known, items: int) -> Float32Array:
         """Unit vectors (M, D) of `items` new items from their categories, numbers and content; zeros where nothing is known.
@@ -186,7 +180,7 @@ def _trained(
     likes: Interactions,
     known: Known,
     settings: Settings,
-    checkpoint: Path | None,
+    keep: Path | None,
     judged: Cut | None,
 ) -> _Kind:
     """A model trained for `settings["epochs"]`; where `judged`, the best of the epochs, and its number under "best" of the settings."""
@@ -200,15 +194,14 @@ def _trained(
     lesson, towers = _lesson(likes, known, given, settings)
     fixed, liked_I = _fixed(likes, known, given), np.unique(given.item_N)
     notes: list[str] = list(settings["notes"])
-    seen: list[Spread | None] = []
+    lie: Spread | None = None
 
     def evaluate(model: nn.Module) -> tuple[float, float | None]:
+        nonlocal lie
         found = kind(made, _arrays(model, given, fixed))
         lie = spread(found.item_vectors()[liked_I]) if len(liked_I) > 1 else None
         if lie is not None and lie.collapsed:
-            notes.append(lie.note(len(seen)))
             return float("inf"), None  # no finite loss: the loop goes back to the last weights that were good, and ends
-        seen.append(lie)
         score = 0.0 if judged is None else _ndcg(found, judged)
         return 1 - score, score
 
@@ -223,12 +216,19 @@ def _trained(
         patience=settings["patience"] if judged is not None else 0,
     )
     rates = Rates((RateGroup("towers", list(towers.parameters()), settings["rate"], decay=settings["weight_decay"]),))
-    hooks = Hooks(checkpoint=checkpoint, key=_key(likes, given, settings), stage="two-tower")
+    key = _key(likes, given, settings)
+    checkpoint = None if keep is None else keep / f"two-tower-{key}.safetensors"
+    lies: Callable[[int], dict[str, float]] = lambda _: {} if lie is None else asdict(lie)
+    hooks = Hooks(checkpoint=checkpoint, key=key, after_epoch=lies, stage="two-tower")
     run = train(towers, lesson, lesson.objective, rates, recipe, seed=settings["seed"], evaluate=evaluate, hooks=hooks)
+    if lie is not None and lie.collapsed:
+        notes.append(lie.note(len(run.epochs)))
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)  # it does not hold the note
     notes += [run.stopped] if run.stopped and judged is None and not notes else []
     made |= {"notes": list(dict.fromkeys(notes)), "best": run.best_epoch + 1}
     made["history"] = [{"loss": epoch.loss, "ndcg": epoch.score, "seconds": epoch.seconds} for epoch in run.epochs]
-    made["spread"] = [None if lie is None else asdict(lie) for lie in seen]
+    made["spread"] = [dict(epoch.drift) or None for epoch in run.epochs]
     towers.eval()
     return kind(made, _arrays(towers, given, fixed))
 
@@ -340,7 +340,7 @@ def _ndcg(model: TwoTower, cut: Cut) -> float:
         lambda part: model.scores(histories.part(part.start, part.stop)),
         targets,
         cut.train.seen()[people],
-        model.arrays["popular"],
+        model.popular_I.astype(np.float64),
         ks=(100,),
     )
     return float(ranked.each["ndcg@100"].mean())
