@@ -70,6 +70,20 @@ def test_few_items_cannot_be_told() -> None:
     assert "5 and 400" in found.why
 
 
+@pytest.mark.parametrize("n", [5, 6, 10, 20])
+@pytest.mark.parametrize("shared", [False, True])
+def test_few_items_never_rule_out_the_mix_that_was_planted(n: int, shared: bool) -> None:
+    """A fifth of the second set are strangers far away: the upper end that is said holds the AUC of .6 which tells them all."""
+    for seed in range(12):
+        first, second = normal(n, seed=seed), normal(n, seed=seed if shared else 100 + seed)
+        strangers = np.random.default_rng(seed).random(n) < 0.2
+        second[strangers] = normal(n, seed=200 + seed)[strangers] + 6
+        clusters = np.concatenate([np.arange(n), np.where(strangers | (not shared), n, 0) + np.arange(n)])
+        found = compared(pair(first, second, clusters=clusters))
+        assert found.verdict != "same"
+        assert found.verdict == "shifted" or max(max(s.noticed, s.auc.high or 0) for s in found.senses) > 0.6
+
+
 def test_one_distinct_item_says_nothing() -> None:
     """Every item of the first set is a copy of one, so one is left of it."""
     found = compared(pair(normal(1), normal(40, seed=1)))

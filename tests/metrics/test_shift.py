@@ -12,7 +12,7 @@ from scipy.stats import kstest
 from sklearn.covariance import oas
 from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
-from graft.metrics.shift import Discrimination, class_shares, discriminate, mmd, p_value, shrunk
+from graft.metrics.shift import Discrimination, chance_auc, class_shares, discriminate, mmd, p_value, shrunk
 
 Floats = NDArray[np.float64]
 
@@ -189,3 +189,21 @@ def test_class_shares_never_leave_the_simplex_and_a_blind_classifier_is_ill_cond
     assert found.share.sum() == pytest.approx(1)
     assert found.share.min() >= 0
     assert found.high[0] - found.low[0] > 0.5
+
+
+def test_what_chance_reaches() -> None:
+    assert chance_auc(5, 5) == pytest.approx(0.5 + 1.959964 * math.sqrt(11 / 300))
+    assert chance_auc(1, 2) == 1.0
+    assert chance_auc(257, 257) < 0.55 < chance_auc(256, 256)
+    draw = np.random.default_rng(0)
+    ranks_B10 = draw.permuted(np.tile(np.arange(1, 31), (4000, 1)), axis=1)[:, :10]
+    assert np.mean((ranks_B10.sum(1) - 55) / 200 >= chance_auc(10, 20)) == pytest.approx(0.025, abs=0.01)
+
+
+def test_ties_alone_know_nothing() -> None:
+    """Five items beside themselves, one pair a fold: nothing is spread, and the interval is that of chance."""
+    x_ND = np.repeat(np.random.default_rng(0).normal(size=(1, 5, 3)), 2, axis=0).reshape(10, 3)
+    found = told(x_ND, np.arange(10) >= 5, np.tile(np.arange(5), 2))
+    assert (found.auc.value, found.null.max()) == (0.5, 0.5)
+    assert found.auc.high == pytest.approx(chance_auc(5, 5))
+    assert found.auc.low == pytest.approx(1 - chance_auc(5, 5))

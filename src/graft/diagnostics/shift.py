@@ -2,7 +2,7 @@
 
 The verdict's rule. Each sense (vectors, and raw pixels or words) is a cross-validated classifier between the sets with the p of its permutation null;
 the kernel distance of the vectors has one too. *shifted*: the least p times their number is at most 0.05. *same*: not shifted, and for every sense
-both the upper end of the AUC and the AUC that could have been noticed lie below 0.55. *cannot tell*: neither.
+both the upper end of the AUC and what chance alone reaches with so many items lie below 0.55. *cannot tell*: neither.
 
 Legend: N items of both sets, D dims, C classes, K folds.
 """
@@ -119,7 +119,8 @@ def _sense(which: str, x_ND: Floats, second_N: Bools, cluster_N: Ints, rng: np.r
     found = measure.discriminate(x_ND, second_N, cluster_N, rng)
     if found is None:
         return None
-    noticed = float(np.quantile(found.null, LEVEL))
+    # labellings of items that are in both sets move little, and of five such not at all: less than chance is never noticed
+    noticed = max(float(np.quantile(found.null, LEVEL)), measure.chance_auc(*found.sizes))
     sense = Sense(which, dims, found.auc, found.p, noticed, found.a_distance, found.accuracy, found.majority, found.mcc)
     return _Seen(sense, found.scores_N)
 
@@ -165,7 +166,7 @@ def verdict(senses: tuple[Sense, ...], kernel: Kernel | None, pair: Pair) -> tup
     if could < COUNTS:
         return (
             "same",
-            f"A linear classifier is right in {pairs}: a difference of {percent(COUNTS, 0)} would have been noticed (p = {decimal(p)}).",
+            f"A linear classifier is right in {pairs}: one that counts, {percent(COUNTS, 0)}, is ruled out (p = {decimal(p)}).",
             p,
         )
     return (

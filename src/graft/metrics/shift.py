@@ -236,10 +236,21 @@ def _mann_whitney(scores_MP: NDArray[np.float32], second_MP: Bools) -> tuple[Flo
     return over, n_P * (len(second_MP) - n_P)
 
 
+def chance_auc(first: int, second: int) -> float:
+    """The AUC that scores which know nothing stay below in 39 of 40 samples of so many items, at most 1.
+
+    1/2 + 1.96 sqrt((n + m + 1) / (12 n m)), the spread of Mann and Whitney's U (1947): .88 for five beside five, below .55 from 257 a sample on.
+    """
+    from scipy.special import ndtri
+
+    spread = math.sqrt((first + second + 1) / (12 * first * second))
+    return min(1.0, 0.5 + float(ndtri(QUANTILES[1])) * spread)
+
+
 def _delong(scores_N: Floats, second_N: Bools, fold_N: Ints, auc: float) -> Interval:
     """The interval of an AUC counted within folds, from the spread of each item's share of the other sample on its right side (DeLong et al. 1988).
 
-    At 0 or 1 nothing is spread: there the end is that of Wilson for the smaller sample.
+    At 0 or 1 nothing is spread: there the end is that of Wilson for the smaller sample. Nor is it where all are ties, which know nothing.
     """
     from scipy.special import ndtri
     from scipy.stats import rankdata
@@ -261,6 +272,9 @@ def _delong(scores_N: Floats, second_N: Bools, fold_N: Ints, auc: float) -> Inte
     if spread < 1e-12 and auc in (0.0, 1.0):
         whole = wilson(round(auc * n), n)
         low, high = whole.low or 0.0, 1.0 if whole.high is None else whole.high
+    elif spread < 1e-12:
+        half = chance_auc(*map(len, sides)) - 0.5
+        low, high = max(0.0, auc - half), min(1.0, auc + half)
     return Interval(auc, low, high, len(scores_N))
 
 

@@ -31,7 +31,8 @@ class Sense:
     """How well a linear classifier tells the sets apart by one sense ("vectors", "pixels", "words"): held-out figures.
 
     `auc`: how often the classifier sees which of a random pair is of the second set. `p` is that of the permutation null, `noticed` the AUC that
-    19 of 20 labellings of the null stay below: less could not have been noticed. `majority` is the accuracy of always naming the larger set.
+    19 of 20 labellings of the null stay below, and at least `graft.metrics.shift.chance_auc`: less could not have been noticed.
+    `majority` is the accuracy of always naming the larger set.
     """
 
     name: str
