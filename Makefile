@@ -28,7 +28,7 @@ bench: $(VENV)/installed
 	for part in bench/*.py; do $(BIN)/python -m bench.$$(basename $$part .py) || exit 1; done
 
 soak: $(VENV)/installed
-	GRAFT_SOAK=1 $(BIN)/python -m pytest -m soak
+	GRAFT_SOAK=1 $(BIN)/python -m pytest -m "soak or hypothesis"
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/generate.py

@@ -20,7 +20,7 @@ import graft
 
 pytestmark = pytest.mark.xdist_group("interrupted")
 
-KILLS = 300 if os.environ.get("GRAFT_SOAK") else 8
+KILLS = 300 if os.environ.get("GRAFT_SOAK") else 6
 WRITTEN = {"model", "report.html", "result.json", "split.json"}
 
 # A nursery has everything imported and no thread started; each fit is a fork of it, killed by it at a random moment. It prints one line
@@ -32,6 +32,9 @@ NURSERY = """
     import graft.fitting.steps, graft.fitting.proof, graft.encoders.open, graft.encoders.runtime, graft.opened, graft.reports.build, graft.tables.render
     import graft.selection.select
     import PIL.Image, PIL.PngImagePlugin, openvino, scipy.optimize, sklearn.manifold, sklearn.neighbors, torch, jinja2
+    pages = graft.reports.build.environment()
+    for name in pages.list_templates(["html"]):
+        pages.get_template(name)
 
     data, kills = sys.argv[1], int(sys.argv[2])
     draw = random.Random(0)

@@ -22,7 +22,7 @@ from graft.retrieval.opened import open_index
 from graft.search_results import IndexResult, IndexVersions
 from graft.verbs.index import index
 
-KILLS = 300 if os.environ.get("GRAFT_SOAK") else 10
+KILLS = 300 if os.environ.get("GRAFT_SOAK") else 6
 TEXTS = ("a red house by the sea", "the green hill far away", "blue water under a bridge")
 
 
