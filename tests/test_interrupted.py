@@ -32,9 +32,6 @@ NURSERY = """
     import graft.fitting.steps, graft.fitting.proof, graft.encoders.open, graft.encoders.runtime, graft.opened, graft.reports.build, graft.tables.render
     import graft.selection.select
     import PIL.Image, PIL.PngImagePlugin, openvino, scipy.optimize, sklearn.manifold, sklearn.neighbors, torch, jinja2
-    pages = graft.reports.build.environment()
-    for name in pages.list_templates(["html"]):
-        pages.get_template(name)
 
     data, kills = sys.argv[1], int(sys.argv[2])
     draw = random.Random(0)

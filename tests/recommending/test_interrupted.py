@@ -32,9 +32,6 @@ NURSERY = """
     from graft import cli
     import graft.recommending.flow, graft.recommending.report, graft.interactions.read, graft.tables.render, graft.interactions.streamrec
     import scipy.linalg, scipy.sparse, scipy.stats, jinja2, pyarrow.parquet, safetensors.numpy, sklearn.manifold, torch
-    from graft.reports.build import environment
-    for name in environment().list_templates(["html"]):
-        environment().get_template(name)
 
     data, models, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
     draw = random.Random(0)
