@@ -16,8 +16,6 @@ from graft.data.catalogue import programmes
 from graft.errors import DataError, StorageError, UsageError
 from graft.results import FitResult
 
-pytestmark = pytest.mark.xdist_group("fit")
-
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -18,8 +18,6 @@ from tests.small_inputs import pictures
 
 import graft
 
-pytestmark = pytest.mark.xdist_group("interrupted")
-
 KILLS = 300 if os.environ.get("GRAFT_SOAK") else 6
 WRITTEN = {"model", "report.html", "result.json", "split.json"}
 
