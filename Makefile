@@ -17,7 +17,7 @@ demo: $(VENV)/installed
 	$(BIN)/graft demo
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -28,7 +28,7 @@ bench: $(VENV)/installed
 	for part in bench/*.py; do $(BIN)/python -m bench.$$(basename $$part .py) || exit 1; done
 
 soak: $(VENV)/installed
-	GRAFT_SOAK=1 $(BIN)/python -m pytest -m soak
+	GRAFT_SOAK=1 $(BIN)/python -m pytest -m "soak or hypothesis"
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/generate.py

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from studies.chart import Axis, Line, line_chart
-from studies.study import Numbers, Page, Setting, Study, Table, about, ends, main, percent, points
+from studies.study import Numbers, Page, Setting, Study, Table, about, ends, few_digits, main, percent, points
 
 from graft.judging.scene import Scene, from_column
 from graft.judging.ways import Ways
@@ -43,9 +43,14 @@ def measure(setting: Setting) -> Numbers:
     with tempfile.TemporaryDirectory() as folder:
         for data, column in ({"data:digits": "label"} if setting.quick else SETS).items():
             out = Path(folder) / data.removeprefix("data:")
-            index(data, out=out, encoder=setting.encoder, kind="exact")
+            index(
+                few_digits(Path(folder) / "few") if setting.quick else data,
+                out=out,
+                encoder=setting.encoder,
+                kind="exact",
+            )
             # a set without parts is cut by its ids, which end in a row's number
-            test, train = ("id LIKE '%0.png'", "id LIKE '%5.png'") if setting.quick else (TEST, TRAIN)
+            test, train = (_ending(0, 2, 4), _ending(1, 3, 5)) if setting.quick else (TEST, TRAIN)
             found = search(out, evaluate=column, where=test, learn=train)
             assert isinstance(found, Evaluation)
             numbers["sets"][data] = {
@@ -65,6 +70,10 @@ def measure(setting: Setting) -> Numbers:
                 "low": halves(open_index(out), column, test, train),
             }
     return numbers
+
+
+def _ending(*digits: int) -> str:
+    return " OR ".join(f"id LIKE '%{digit}.png'" for digit in digits)
 
 
 def halves(opened: OpenedIndex, column: str, where: str, learn: str) -> Numbers:
@@ -251,7 +260,7 @@ STUDY = Study(
     },
     expected_quick={
         "sets > data:digits > low > mean > plain > value": (0.0, 0.3),
-        "sets > data:digits > low > mean > network > value": about(0.83, 0.15),
+        "sets > data:digits > low > mean > network > value": about(0.63, 0.15),
         "sets > data:digits > low > gain > example mean > value": about(0.59, 0.2),
     },
     takes_encoder=True,

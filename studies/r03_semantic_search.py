@@ -36,6 +36,7 @@ ENCODERS = ("minilm", "layer:minilm:encoder.layer.3", "layer:minilm:encoder.laye
 EDITION = re.compile(r" \((Restored|Extended Cut|Anniversary Edition|Director's Cut)\)(?=:|$)")
 METRIC = "ndcg@10"
 AT_ONCE, ROUNDS = 100, 5
+QUICK_AT_ONCE, QUICK_ROUNDS = 10, 1
 WAYS = ("plain", "words", "hybrid")
 
 CATEGORIES: Mapping[str, tuple[str, ...]] = {
@@ -124,7 +125,7 @@ def measure(setting: Setting) -> Numbers:
             found = {kind: _evaluated(out, Path(folder) / f"{kind}.csv") for kind in kinds}
             numbers["encoders"][encoder] = {"kinds": found}
         opened = [open_index(Path(folder) / f"index-{number}") for number in range(len(encoders))]
-        for encoder, took, rate in zip(encoders, latency(opened), speeds(encoders, kept), strict=True):
+        for encoder, took, rate in zip(encoders, latency(opened), speeds(encoders, kept, setting), strict=True):
             numbers["encoders"][encoder] |= {**took, "per_second": rate}
     return numbers
 
@@ -175,12 +176,13 @@ def _evaluated(out: Path, judgements: Path) -> Numbers:
     }
 
 
-def speeds(encoders: Sequence[str], kept: Sequence[Programme]) -> list[float]:
+def speeds(encoders: Sequence[str], kept: Sequence[Programme], setting: Setting) -> list[float]:
     """Descriptions encoded in a second, a hundred together, none remembered: the best of five rounds in which encoders take turns."""
-    texts = [programme.description for programme in kept[:AT_ONCE]]
+    at_once, rounds = (QUICK_AT_ONCE, QUICK_ROUNDS) if setting.quick else (AT_ONCE, ROUNDS)
+    texts = [programme.description for programme in kept[:at_once]]
     opened = [open_encoder(encoder, modality="text") for encoder in encoders]
     took: list[list[float]] = [[] for _ in opened]
-    for _ in range(ROUNDS + 1):  # the first opens the models
+    for _ in range(rounds + 1):  # the first opens the models
         for encoder, times in zip(opened, took, strict=True):
             began = time.perf_counter()
             encode(texts, encoder)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from studies.chart import Axis, Line, line_chart
-from studies.study import Numbers, Page, Setting, Study, Table, about, ends, main, percent, points
+from studies.study import Numbers, Page, Setting, Study, Table, about, ends, few_digits, main, percent, points
 
 from graft.judging.scene import from_column
 from graft.judging.ways import TEMPLATES
@@ -49,9 +49,10 @@ GROUP_OF = {label: group for group, labels in CHOSEN.items() for label in labels
 
 def measure(setting: Setting) -> Numbers:
     data, column = ("data:digits", "label") if setting.quick else ("data:tiny_imagenet", "name")
-    where = "id LIKE '%0.png'" if setting.quick else "part = 'test'"
+    where = "id LIKE '%.png'" if setting.quick else "part = 'test'"
     with tempfile.TemporaryDirectory() as folder:
-        index(data, out=Path(folder) / "index", encoder=setting.encoder, kind="exact")
+        source = few_digits(Path(folder) / "few") if setting.quick else data
+        index(source, out=Path(folder) / "index", encoder=setting.encoder, kind="exact")
         return classified(open_index(Path(folder) / "index"), column, where, data)
 
 

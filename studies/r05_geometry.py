@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from studies.chart import Axis, Line, line_chart
-from studies.study import Numbers, Page, Setting, Study, Table, about, main, percent, points
+from studies.study import Numbers, Page, Setting, Study, Table, about, few_digits, main, percent, points
 
 from graft.reports.formats import plural
 from graft.reports.space import SpaceResult
@@ -69,7 +69,7 @@ def _opened(texts: Sequence[tuple[str, float]]) -> tuple[tuple[str, float], ...]
 def _spaces(setting: Setting, folder: Path) -> tuple[dict[str, SpaceResult], str]:
     """The spaces in which texts and pictures meet: over class names, over a bridge learned on the other half of the pictures; or a joint one."""
     if setting.quick:
-        index("data:digits", out=folder / "index", encoder=setting.encoder)
+        index(few_digits(folder / "few"), out=folder / "index", encoder=setting.encoder)
         return {"class names": space(folder / "index", text="label", sample=200, out=folder / "space")}, "data:digits"
     learn, held = _halves(folder)
     found = {}

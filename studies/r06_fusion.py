@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from studies.chart import Axis, Line, line_chart
-from studies.study import Numbers, Page, Setting, Study, Table, about, ends, main, percent, points
+from studies.study import Numbers, Page, Setting, Study, Table, about, ends, few_digits, main, percent, points
 
-from graft.data.digits import write_digits
 from graft.judging.scene import Scene, from_judgements, top
 from graft.judging.ways import Ways
 from graft.listings.judgements import read_judgements
@@ -84,8 +83,7 @@ def _photos(folder: Path) -> None:
 
 def _digits(folder: Path) -> None:
     """Every sixth handwritten digit, with its name as text; what is asked is the digit in other words."""
-    write_digits(folder / "digits")
-    files = sorted((folder / "digits").rglob("*.png"))[::6]
+    files = sorted(few_digits(folder / "digits").rglob("*.png"))
     _tables(folder, [(str(file), f"a handwritten {DIGITS[int(file.parent.name)]}", file.stem) for file in files])
     asked = [(f"the number {DIGITS[int(file.parent.name)]}", file.stem) for file in files]
     _write(folder / "asked.csv", [("query", "id"), *asked])

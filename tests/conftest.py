@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+SOAK = bool(os.environ.get("GRAFT_SOAK"))
+settings.register_profile("graft", max_examples=500 if SOAK else 40, deadline=None)  # a busy machine misses deadlines
+settings.load_profile("graft")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,8 +22,6 @@ from tests.small_inputs import Row, no_classes, outside, pictures, rows, spoil, 
 
 from graft import artifact, cli
 
-pytestmark = pytest.mark.xdist_group("bad-input")
-
 NOBODY = 65534
 Answer = tuple[int, dict[str, Any], str]
 Graft = Callable[..., Answer]

@@ -32,7 +32,7 @@ from graft.store.cache import VectorCache
 from graft.store.scratch import ScratchRows
 
 ROOT = Path(__file__).parents[1]
-KILLS = 300 if os.environ.get("GRAFT_SOAK") else 20
+KILLS = 300 if os.environ.get("GRAFT_SOAK") else 6
 TEXTS = [f"text number {i}, {'x' * (i % 57)}" for i in range(3000)]
 
 

@@ -16,12 +16,10 @@ from graft.data.catalogue import programmes
 from graft.errors import DataError, StorageError, UsageError
 from graft.results import FitResult
 
-pytestmark = pytest.mark.xdist_group("fit")
-
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """240 handwritten digits of four kinds as PNG files, one folder a class, and one file that is no picture."""
+    """160 handwritten digits of four kinds as PNG files, one folder a class, and one file that is no picture."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -29,7 +27,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pixels, labels = load_digits(return_X_y=True)
     for label in (0, 1, 4, 7):
         (folder / f"digit_{label}").mkdir()
-        for number in np.flatnonzero(labels == label)[:60]:
+        for number in np.flatnonzero(labels == label)[:40]:
             picture = Image.fromarray((pixels[number].reshape(8, 8) * 15.9).astype(np.uint8))
             picture.resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"digit_{label}" / f"{number:04}.png")
     (folder / "digit_0" / "broken.png").write_bytes(b"\x89PNG not really")
@@ -38,9 +36,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def programme_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 programme descriptions of a generated catalogue with their categories."""
+    """120 programme descriptions of a generated catalogue with their categories."""
     path = tmp_path_factory.mktemp("table") / "programmes.csv"
-    rows = programmes(200, 3)
+    rows = programmes(120, 3)
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["description", "category"])
@@ -68,7 +66,7 @@ def test_a_folder_of_pictures_gives_a_model_a_report_and_the_evidence(fitted_dig
     result, out = fitted_digits
     assert {p.name for p in out.iterdir()} == {"model", "report.html", "result.json", "split.json"}
     assert result.test is not None and result.test["accuracy"].value > 0.9
-    assert result.data.test == result.test["accuracy"].n == 48
+    assert result.data.test == result.test["accuracy"].n == 32
     assert [fault.where for fault in result.data.faults] == ["digit_0/broken.png"]
     measured = [s for s in result.strategies if s.status == "measured"]
     assert len(measured) >= 5 and all(s.metrics["accuracy"].low is not None for s in measured)
@@ -119,15 +117,15 @@ def test_the_same_seed_gives_the_same_bits_and_the_split_can_be_given_back(
     assert again.encoder.encoded == 0  # every vector came from the cache
 
 
-def test_a_zip_and_a_folder_of_the_same_pictures_agree(
-    digits: Path, fitted_digits: tuple[FitResult, Path], tmp_path: Path
-) -> None:
+def test_a_zip_and_a_folder_of_the_same_pictures_agree(digits: Path, tmp_path: Path) -> None:
     archive = tmp_path / "digits.zip"
     with zipfile.ZipFile(archive, "w") as stream:
         for path in sorted(digits.rglob("*.png")):
             stream.write(path, path.relative_to(digits))
-    result = graft.fit(archive, strategies="frozen", out=tmp_path / "out")
-    assert result.test == fitted_digits[0].test and result.chosen == fitted_digits[0].chosen
+    packed, plain = (
+        graft.fit(data, strategies="prototypes,neighbours", out=tmp_path / data.stem) for data in (archive, digits)
+    )
+    assert packed.test == plain.test and packed.chosen == plain.chosen
 
 
 def test_one_label_a_class_has_no_folds_and_says_so(digits: Path, tmp_path: Path) -> None:
@@ -157,7 +155,7 @@ def test_copies_stay_on_one_side_and_leaks_are_told(programme_table: Path, tmp_p
     split = json.loads((tmp_path / "grouped" / "split.json").read_text())
     assert {int(i) // 2 for i in split["train"]}.isdisjoint(int(i) // 2 for i in split["test"])
     found = result.data.duplicates
-    assert found.near >= 190 and found.leaked == 0
+    assert found.near >= 114 and found.leaked == 0
     assert found.random is not None and found.grouped is not None and found.random.value > found.grouped.value
     loose = graft.fit(table, out=tmp_path / "loose", strategies="linear-probe", group="none")
     assert loose.data.duplicates.leaked > 10
@@ -185,9 +183,7 @@ def test_refusals_name_the_value_and_the_way_out(digits: Path, tmp_path: Path) -
 
 
 def test_two_encoders_compete_on_the_same_folds(digits: Path, tmp_path: Path) -> None:
-    result = graft.fit(
-        digits, encoder=["pixels", "efficientnet-lite0"], strategies="linear-probe,prototypes", out=tmp_path / "o"
-    )
+    result = graft.fit(digits, encoder=["pixels", "efficientnet-lite0"], strategies="prototypes", out=tmp_path / "o")
     assert {s.encoder for s in result.strategies} == {"pixels", "efficientnet-lite0"}
     assert len(result.encoders) == 2 and result.encoder.reference in {"pixels", "efficientnet-lite0"}
     manifest = graft.load(tmp_path / "o").manifest

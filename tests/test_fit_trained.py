@@ -24,8 +24,6 @@ from graft import cli
 from graft.errors import MissingError, ModelError
 from graft.trainers.checkpoints import Checkpoints, State
 
-pytestmark = pytest.mark.xdist_group("fit-trained")
-
 SHORT = "epochs=2,splits=1,batch=8,range_test=off"
 TRAIN = f"{SHORT},rate=1e-3"
 

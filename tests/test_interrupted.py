@@ -18,9 +18,7 @@ from tests.small_inputs import pictures
 
 import graft
 
-pytestmark = pytest.mark.xdist_group("interrupted")
-
-KILLS = 300 if os.environ.get("GRAFT_SOAK") else 8
+KILLS = 300 if os.environ.get("GRAFT_SOAK") else 6
 WRITTEN = {"model", "report.html", "result.json", "split.json"}
 
 # A nursery has everything imported and no thread started; each fit is a fork of it, killed by it at a random moment. It prints one line

@@ -17,8 +17,6 @@ from tests.small_disk import small_disk
 
 from graft.cli import main
 
-pytestmark = pytest.mark.xdist_group("interrupted")
-
 KILLS = 200 if os.environ.get("GRAFT_SOAK") else 10
 DATA = "data:streamrec:people=100,items=40,seed=1"
 MODELS = "popularity,recent-popularity,item-knn,ease"

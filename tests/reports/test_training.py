@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -38,8 +39,13 @@ from graft.strategies.trained import TRAINED
 BOX = re.compile(r"[ML]([\d.]+) ([\d.]+)")
 
 
+@functools.cache
+def untrained() -> FitResult:
+    return pictures().result
+
+
 def with_rungs(*rungs: StrategyResult, chosen: str = "named-linear-probe") -> FitResult:
-    result = pictures().result
+    result = untrained()
     frozen = tuple(replace(s, encoder="") for s in result.strategies)
     return replace(result, strategies=(*frozen, *rungs), chosen=chosen, encoder=replace(result.encoder, reference=""))
 

@@ -128,7 +128,7 @@ def test_flickr8k(shared_data: Path) -> None:
     if not (shared_data / "flickr8k_1000").is_dir():
         pytest.skip("flickr8k_1000 is not among the shared data")
     pairs = read_pairs("data:flickr8k_1000")
-    some = np.flatnonzero(pairs.groups < 300)
+    some = np.flatnonzero((pairs.groups < 300) & (np.arange(len(pairs.groups)) % 5 < 3))  # three of five captions
     pictures, words = open_encoder("efficientnet-lite0"), open_encoder("minilm")
     with VectorCache.open() as cache:
         x = encode([pairs.images[i] for i in some], pictures, cache=cache).vectors

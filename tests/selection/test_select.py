@@ -41,7 +41,7 @@ def test_every_strategy_is_measured_on_the_same_folds() -> None:
 
 
 def test_same_seed_same_bits_whatever_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    x_ND, y_N, task = made()
+    x_ND, y_N, task = made(60)
     runs = []
     for threads in ("1", "3"):
         monkeypatch.setenv("GRAFT_THREADS", threads)

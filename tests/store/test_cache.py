@@ -347,11 +347,11 @@ def test_several_processes_at_once(tmp_path: Path) -> None:
         assert len(cache.get(keys_of(60, "shared:f32"))) == 60
 
 
-KILLS = 300 if os.environ.get("GRAFT_SOAK") else 20
+KILLS = 300 if os.environ.get("GRAFT_SOAK") else 8
 
 
 @pytest.mark.soak
-def test_killed_a_score_of_times(tmp_path: Path) -> None:
+def test_killed_at_any_moment(tmp_path: Path) -> None:
     """A writer is killed at random moments: the file opens, every row is right, and the sums agree with the rows."""
     code = """
         rng = random.Random(int(sys.argv[2]))

@@ -18,7 +18,6 @@ def test_all_studies_are_there() -> None:
     assert all(s.expected and s.expected_quick for s in STUDIES)
 
 
-@pytest.mark.xdist_group("studies")  # they share the cache of vectors
 @by_name
 def test_quick_run(study: Study, tmp_path: Path) -> None:
     result = run(study, Setting(quick=True), tmp_path)

@@ -22,7 +22,7 @@ from graft.retrieval.opened import open_index
 from graft.search_results import IndexResult, IndexVersions
 from graft.verbs.index import index
 
-KILLS = 300 if os.environ.get("GRAFT_SOAK") else 10
+KILLS = 300 if os.environ.get("GRAFT_SOAK") else 6
 TEXTS = ("a red house by the sea", "the green hill far away", "blue water under a bridge")
 
 
@@ -99,7 +99,6 @@ def graft_index(*words: str | Path, cache: str | None = None) -> subprocess.Pope
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
 
-@pytest.mark.xdist_group("interrupted")
 def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
     """Making the index at once, and then changing it at once: nothing of either is lost."""
     x_ND = clustered(60, 4)
@@ -116,7 +115,6 @@ def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
     assert len(set(opened.keys.tolist())) == 60
 
 
-@pytest.mark.xdist_group("interrupted")
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.3])
 def test_ctrl_c_of_a_real_process(tmp_path: Path, after: float) -> None:
     """Some time after the first file is there: one object, no traceback, nothing left."""
@@ -216,7 +214,6 @@ NURSERY = """
 
 
 @pytest.mark.soak
-@pytest.mark.xdist_group("interrupted")
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     x_ND = clustered(1700, 16)
     vectors_table(tmp_path / "old.parquet", [f"i{i}" for i in range(1200)], x_ND[:1200], price=list(range(1200)))

@@ -33,15 +33,13 @@ def edited(made: Path, place: Path, change: dict[str, object]) -> Path:
     return place
 
 
-def test_the_same_again_to_the_bit(made: Path, tmp_path: Path) -> None:
-    found = graft.reproduce(made, out=tmp_path / "again")
-    assert found.verdict == "same" and not found.differences and not found.causes and found.compared > 100
-    assert (tmp_path / "again" / "report.html").is_file()
-
-
-def test_by_the_command_line(made: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_same_again_to_the_bit(made: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["reproduce", str(made / "result.json"), "--out", str(tmp_path / "again")]) == 0
     assert "same to the bit" in capfd.readouterr().out
+    count, differences, causes = compared(made, tmp_path / "again")
+    assert count > 100 and not differences and not causes
+    assert verdict(made, tmp_path / "again", differences, causes)[0] == "same"
+    assert (tmp_path / "again" / "report.html").is_file()
 
 
 def test_another_seed_is_named_as_the_cause(made: Path, tmp_path: Path) -> None:
