@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +27,7 @@ from graft.errors import MissingError, ModelError
 from graft.interactions.likes import Catalogue, Interactions
 from graft.recommending.content import OWN as PLACING
 from graft.recommending.content import Placing
+from graft.recommending.short import Few
 from graft.store.files import write_bytes, write_json
 
 SCHEMA, KIND = 1, "recommender"
@@ -39,7 +40,7 @@ Tree = dict[str, Any]
 @dataclass(frozen=True, eq=False)
 class Saved:
     """What the folder holds: the model's name, settings and arrays, the interactions, what is known of the items, and what was measured,
-    and by what new items are placed."""
+    by what new items are placed, and whom popularity serves better."""
 
     model: str
     settings: Mapping[str, Any]
@@ -48,6 +49,7 @@ class Saved:
     catalogue: Catalogue
     about: Mapping[str, Any]
     placing: Placing | None = None
+    few: Few | None = None
 
 
 def write(draft: Path, saved: Saved, card: str) -> None:
@@ -72,6 +74,7 @@ def write(draft: Path, saved: Saved, card: str) -> None:
         "settings": dict(saved.settings),
         "about": dict(saved.about),
         **({} if saved.placing is None else {"placing": saved.placing.facts()}),
+        **({} if saved.few is None else {"few": asdict(saved.few)}),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
     for name, content in contents.items():
@@ -108,10 +111,11 @@ def read(path: str | Path) -> Saved:
         users = tuple(json.loads(contents[PEOPLE].decode("utf-8", "surrogatepass")))
         rows = Interactions(users, items, own["user"], own["item"], own["weight"], own.get("time"))
         placing = Placing.rebuilt(tree["placing"], arrays) if "placing" in tree else None
+        few = Few(**tree["few"]) if "few" in tree else None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder} holds no recommender that this Graft can read: {error!r}.") from error
     kept = {name: array for name, array in arrays.items() if not name.startswith((OWN, PLACING))}
-    return Saved(tree["model"], tree["settings"], kept, rows, catalogue, tree["about"], placing)
+    return Saved(tree["model"], tree["settings"], kept, rows, catalogue, tree["about"], placing, few)
 
 
 def _folder(path: Path) -> Path:
