@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graft.artifact import checked, digest_of
 from graft.errors import MissingError, ModelError
 from graft.interactions.likes import Catalogue, Interactions
 from graft.recommending.content import OWN as PLACING
@@ -80,7 +81,7 @@ def write(draft: Path, saved: Saved, card: str) -> None:
     for name, content in contents.items():
         write_bytes(draft / name, content)
     write_bytes(draft / CARD, card.encode())
-    write_json(draft / MANIFEST, tree | {"digest": _digest(tree)})
+    write_json(draft / MANIFEST, tree | {"digest": digest_of(tree)})
 
 
 def is_recommender(path: str | Path) -> bool:
@@ -103,7 +104,7 @@ def read(path: str | Path) -> Saved:
 
     folder = _folder(Path(path))
     tree = _manifest(folder)
-    contents = {name: _checked(folder / name, tree["files"].get(name)) for name in (TENSORS, ITEMS, PEOPLE)}
+    contents = {name: checked(folder / name, tree["files"].get(name)) for name in (TENSORS, ITEMS, PEOPLE)}
     try:
         arrays = from_bytes(contents[TENSORS])
         own = {name.removeprefix(OWN): array for name, array in arrays.items() if name.startswith(OWN)}
@@ -140,23 +141,9 @@ def _manifest(folder: Path) -> Tree:
     if schema != SCHEMA:
         raise ModelError(f"{path} has schema {schema}; this Graft ({metadata.version('graft')}) reads {SCHEMA}.")
     digest = tree.pop("digest", None)
-    if digest != _digest(tree):
+    if digest != digest_of(tree):
         raise ModelError(f"{path} was changed since the model was saved. Take it from its source again, or fit again.")
     return tree
-
-
-def _checked(path: Path, digest: str | None) -> bytes:
-    if not path.is_file():
-        raise MissingError(f"{path} is missing: the model is incomplete. Copy the whole folder from its source.")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise ModelError(f"{path} was changed since the model was saved. Take it from its source again, or fit again.")
-    return content
-
-
-def _digest(tree: Tree) -> str:
-    """SHA-256 of the manifest itself, in one canonical spelling."""
-    return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _items_bytes(ids: tuple[str, ...], catalogue: Catalogue) -> bytes:

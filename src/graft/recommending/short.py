@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from graft import settings
 from graft.interactions.likes import Interactions
 from graft.metrics.rank import query_interval
 from graft.recommenders.base import Float32Array, Histories, Recommender, Scorer
@@ -112,7 +113,8 @@ def _new(chosen: Entry, instead: Entry, exam: Exam, rules: Rules) -> Gains:
     some = np.random.default_rng(rules.seed).permutation(len(exam))[:MOST]
     parties = -(-len(some) // max(1, int(SHARE * len(np.unique(train.user_N)))))
     apart: dict[int, list[NDArray[np.float64]]] = {given: [] for given in GIVEN}
-    for party in np.array_split(some, parties):
+    for done, party in enumerate(np.array_split(some, parties)):
+        settings.progress("people of few likes", done, parties)
         others = train.rows(~np.isin(train.user_N, exam.people_P[party]))
         models = [fitted(entry, others, rules) for entry in (instead, chosen)]
         for given in GIVEN:
