@@ -355,7 +355,7 @@ def signed(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     tree = json.loads(path.read_text())
     del tree["digest"]
     change(tree)
-    path.write_text(json.dumps(tree | {"digest": artifact._digest(tree)}))
+    path.write_text(json.dumps(tree | {"digest": artifact.digest_of(tree)}))
 
 
 TAMPERED: dict[str, tuple[Callable[[Path], object], int, str]] = {

@@ -169,7 +169,7 @@ def save(
         manifest = replace(manifest, files=files)
         tree: Tree = to_json(manifest)
         write_bytes(draft / CARD, (model_card(manifest) if card is None else card).encode())
-        write_json(draft / MANIFEST, tree | {"digest": _digest(tree)})
+        write_json(draft / MANIFEST, tree | {"digest": digest_of(tree)})
         _compare(load(draft), sample_x, sample_answers, rebuild)
     return manifest
 
@@ -245,7 +245,7 @@ def _manifest(folder: Path) -> Manifest:
             "it was written by a newer one. `pip install --upgrade graft` reads it."
         )
     digest = tree.pop("digest", None)
-    if digest != _digest(tree):
+    if digest != digest_of(tree):
         raise ModelError(f"{path} was changed since the model was saved. Take it from its source again, or fit again.")
     for version in range(schema, SCHEMA):
         if version not in MIGRATIONS:
@@ -262,6 +262,11 @@ def _checked(folder: Path, name: str, digest: str) -> bytes:
     path = folder / name
     if not _inside(path, folder):
         raise ModelError(f"{folder / MANIFEST} names {name!r}, a file outside the model's folder; it is not opened.")
+    return checked(path, digest)
+
+
+def checked(path: Path, digest: str | None) -> bytes:
+    """The bytes of a saved model's file. Raises MissingError where it is not there, ModelError where its SHA-256 is another one."""
     if not path.is_file():
         raise MissingError(f"{path} is missing: the model is incomplete. Copy the whole folder from its source.")
     content = path.read_bytes()
@@ -289,7 +294,7 @@ def _arrays(content: bytes, path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _digest(tree: Tree) -> str:
+def digest_of(tree: Tree) -> str:
     """SHA-256 of the manifest itself, in one canonical spelling."""
     return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

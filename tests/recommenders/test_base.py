@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tests.recommenders.tables import likes_of
 
-from graft.recommenders.base import histories_from, histories_of, weighted_means
+from graft.recommenders.base import histories_from, histories_of, latest, weighted_means
 
 TIMES = np.array([30.0, 10.0, 20.0, 5.0])
 
@@ -46,3 +46,13 @@ def test_weighted_means_by_hand() -> None:
     means_BD = weighted_means(likes_of([[1, 3], [0, 2]]).matrix(), vectors_ID)
     np.testing.assert_allclose(means_BD, [[0.25, 3.0], [0.0, 4.0]])
     np.testing.assert_array_equal(weighted_means(histories_from([[]], 2).matrix, vectors_ID), [[0, 0]])
+
+
+def test_the_latest_likes_of_somebody_new() -> None:
+    likes = likes_of([[1, 2, 5], [0, 0, 0], [0, 3, 0]], np.array([30.0, 10.0, 20.0, 5.0]))
+    short = latest(histories_of(likes, now=99.0), 2)
+    np.testing.assert_array_equal(short.matrix.toarray(), [[1, 0, 5], [0, 0, 0], [0, 3, 0]])
+    assert short.times is not None and short.users_B is None and short.now == 99
+    np.testing.assert_array_equal(short.times, [30, 20, 5])
+    unordered = latest(histories_of(likes_of([[1, 2, 5], [0, 3, 0]])), 1)
+    np.testing.assert_array_equal(unordered.matrix.toarray(), [[0, 0, 5], [0, 3, 0]])

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from tests.reports.samples import HOSTILE
 
-from graft.recommending.result import Cold, Facts, MapPoint, ModelResult, Parts, RecommendResult, Shown
+from graft.recommending.result import Cold, Facts, MapPoint, ModelResult, Parts, RecommendResult, Short, Shown
 from graft.results import Fault, Interval
 
 NAN = math.nan
@@ -76,6 +76,11 @@ def films() -> RecommendResult:
             Cold(what="new people: popularity", n=1000, metrics=metrics(0.118)),
             *(Cold(what=f"new people: ease, from {k} like{'s' * (k > 1)}", n=1000, metrics=metrics(v)) for k, v in ((1, 0.141), (3, 0.188), (10, 0.222))),
             Cold(what="new items", n=7, reason="7 items were new after the cut: too few to measure by"),
+        ),
+        short=Short(
+            instead="recent-popularity", known_likes=2, new_likes=1, known={"1": interval(0.024), "2": interval(0.019), "3": interval(-0.01)},
+            new={"1": interval(0.029, n=1000), "2": interval(-0.02, n=1000)}, known_test={"1": interval(0.02), "2": interval(0.018)},
+            new_test={"1": interval(0.062, n=1000)},
         ),
         shown=tuple(
             Shown(
@@ -196,6 +201,7 @@ def nothing_measured() -> RecommendResult:
             for m in made.models
         ),
         cold=tuple(replace(c, metrics=dict.fromkeys(c.metrics, lost)) for c in made.cold),
+        short=Short(instead="popularity", known_likes=1, new_likes=1, known={"1": lost}, new={"1": lost}),
         map=tuple(replace(p, x=NAN) for p in made.map),
         parts=replace(made.parts, now=NAN),
         seconds={"compare": NAN},

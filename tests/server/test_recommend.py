@@ -22,6 +22,7 @@ from graft.recommenders.base import Recommender
 from graft.recommenders.popularity import Popularity
 from graft.recommending import artefact
 from graft.recommending.opened import OpenedRecommender
+from graft.recommending.short import Few
 from graft.server.releases import Index, Releases, open_releases
 
 ROOT = "/v1/recommenders/films"
@@ -51,7 +52,7 @@ def likes() -> Interactions:
     return Interactions(users, IDS, user_N.copy(), item_N.copy(), np.ones(len(rows), np.float32))
 
 
-def write(folder: Path, model: str = "als") -> Path:
+def write(folder: Path, model: str = "als", few: Few | None = None) -> Path:
     """A recommender's folder as `recommend fit` leaves it: OUT with model/ in it."""
     rows = likes()
     fitted: Recommender = (
@@ -65,7 +66,7 @@ def write(folder: Path, model: str = "als") -> Path:
         "metrics": {"ndcg@10": {"value": 0.3, "low": 0.2, "high": 0.4, "n": 60}},
     }
     (folder / "model").mkdir(parents=True)
-    saved = artefact.Saved(model, fitted.settings, fitted.state(), rows, catalogue, about)
+    saved = artefact.Saved(model, fitted.settings, fitted.state(), rows, catalogue, about, few=few)
     artefact.write(folder / "model", saved, "card")
     return folder
 
@@ -116,6 +117,17 @@ def test_for_you_is_what_the_recommender_says(client: httpx.Client, opened: Open
     assert told["model"] == "als"
     assert {r["item"] for r in told["recommendations"][:3]} <= {"f07", "f09", "f10", "f11"}
     assert all("liked together with" in r["reason"] for r in told["recommendations"])
+
+
+def test_for_someone_of_one_like(tmp_path: Path) -> None:
+    with (
+        serving(write(tmp_path / "films", few=Few(known=0, new=1, days=None))) as (url, _),
+        httpx.Client(base_url=url, timeout=15) as client,
+    ):
+        one, two = (client.post(f"{ROOT}/recommend", json={"history": h}).json() for h in (["f06"], ["f06", "f08"]))
+    assert one["notes"] == ["1 like is too few to tell a taste by; this is what most people like"]
+    assert all(r["reason"].startswith("liked by") for r in one["recommendations"])
+    assert two["notes"] == [] and "liked together with" in two["recommendations"][0]["reason"]
 
 
 def test_for_a_known_person(client: httpx.Client, opened: OpenedRecommender) -> None:

@@ -101,8 +101,32 @@ def histories_from(items: Sequence[Sequence[int]], n_items: int, *, now: float |
     return Histories(matrix, now=now)
 
 
+def latest(histories: Histories, given: int) -> Histories:
+    """The same people as if they were new, with their latest `given` likes alone; the last ones named where there are no times."""
+    from scipy.sparse import csr_matrix
+
+    count_B = np.diff(histories.matrix.indptr)
+    person_M = np.repeat(np.arange(len(histories)), count_B)
+    time_M = np.arange(len(person_M)) if histories.times is None else histories.times
+    order_M = np.lexsort((time_M, person_M))
+    end_M = np.repeat(histories.matrix.indptr[1:], count_B)
+    kept = np.sort(order_M[end_M - np.arange(len(order_M)) <= given])
+    indptr = np.append(0, np.cumsum(np.minimum(count_B, given)))
+    matrix = csr_matrix(
+        (histories.matrix.data[kept], histories.matrix.indices[kept], indptr), shape=histories.matrix.shape
+    )
+    return Histories(matrix, None if histories.times is None else histories.times[kept], None, histories.now)
+
+
+class Scorer(Protocol):
+    """What can be asked for scores."""
+
+    def scores(self, histories: Histories) -> Float32Array:
+        """Finite scores (B, I), larger is better; items already liked are scored like others. People do not influence each other."""
+
+
 @runtime_checkable
-class Recommender(Protocol):
+class Recommender(Scorer, Protocol):
     """A fitted model. Known and new people are scored along the same path, from their histories.
 
     Each model has `fit(likes, *, ..., seed=0)`, which gives the same bits for the same seed on one processor, and `grid()`, settings worth
@@ -114,9 +138,6 @@ class Recommender(Protocol):
     @property
     def name(self) -> str:
         """What it is called in tables and files, such as "als"."""
-
-    def scores(self, histories: Histories) -> Float32Array:
-        """Finite scores (B, I), larger is better; items already liked are scored like others. People do not influence each other."""
 
     def item_vectors(self) -> Float32Array | None:
         """Vectors (I, D) by whose nearness items are alike, None where a model has none."""

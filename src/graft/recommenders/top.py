@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.errors import UsageError
-from graft.recommenders.base import Float32Array, Histories, Recommender
+from graft.recommenders.base import Float32Array, Histories, Scorer
 
 BLOCK_NUMBERS = 2**22  # scores held at once: 16 MB
 GROUPS = 4  # groups of items for each place among the best: about 1.15 candidates a place are left
@@ -19,7 +19,7 @@ Best = tuple[NDArray[np.int32], Float32Array]
 
 
 def top_k(
-    recommender: Recommender,
+    recommender: Scorer,
     histories: Histories,
     k: int,
     *,

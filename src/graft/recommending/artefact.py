@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graft.artifact import checked, digest_of
 from graft.errors import MissingError, ModelError
 from graft.interactions.likes import Catalogue, Interactions
 from graft.recommending.content import OWN as PLACING
 from graft.recommending.content import Placing
+from graft.recommending.short import Few
 from graft.store.files import write_bytes, write_json
 
 SCHEMA, KIND = 1, "recommender"
@@ -39,7 +41,7 @@ Tree = dict[str, Any]
 @dataclass(frozen=True, eq=False)
 class Saved:
     """What the folder holds: the model's name, settings and arrays, the interactions, what is known of the items, and what was measured,
-    and by what new items are placed."""
+    by what new items are placed, and whom popularity serves better."""
 
     model: str
     settings: Mapping[str, Any]
@@ -48,6 +50,7 @@ class Saved:
     catalogue: Catalogue
     about: Mapping[str, Any]
     placing: Placing | None = None
+    few: Few | None = None
 
 
 def write(draft: Path, saved: Saved, card: str) -> None:
@@ -72,12 +75,13 @@ def write(draft: Path, saved: Saved, card: str) -> None:
         "settings": dict(saved.settings),
         "about": dict(saved.about),
         **({} if saved.placing is None else {"placing": saved.placing.facts()}),
+        **({} if saved.few is None else {"few": asdict(saved.few)}),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
     for name, content in contents.items():
         write_bytes(draft / name, content)
     write_bytes(draft / CARD, card.encode())
-    write_json(draft / MANIFEST, tree | {"digest": _digest(tree)})
+    write_json(draft / MANIFEST, tree | {"digest": digest_of(tree)})
 
 
 def is_recommender(path: str | Path) -> bool:
@@ -100,7 +104,7 @@ def read(path: str | Path) -> Saved:
 
     folder = _folder(Path(path))
     tree = _manifest(folder)
-    contents = {name: _checked(folder / name, tree["files"].get(name)) for name in (TENSORS, ITEMS, PEOPLE)}
+    contents = {name: checked(folder / name, tree["files"].get(name)) for name in (TENSORS, ITEMS, PEOPLE)}
     try:
         arrays = from_bytes(contents[TENSORS])
         own = {name.removeprefix(OWN): array for name, array in arrays.items() if name.startswith(OWN)}
@@ -108,10 +112,11 @@ def read(path: str | Path) -> Saved:
         users = tuple(json.loads(contents[PEOPLE].decode("utf-8", "surrogatepass")))
         rows = Interactions(users, items, own["user"], own["item"], own["weight"], own.get("time"))
         placing = Placing.rebuilt(tree["placing"], arrays) if "placing" in tree else None
+        few = Few(**tree["few"]) if "few" in tree else None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder} holds no recommender that this Graft can read: {error!r}.") from error
     kept = {name: array for name, array in arrays.items() if not name.startswith((OWN, PLACING))}
-    return Saved(tree["model"], tree["settings"], kept, rows, catalogue, tree["about"], placing)
+    return Saved(tree["model"], tree["settings"], kept, rows, catalogue, tree["about"], placing, few)
 
 
 def _folder(path: Path) -> Path:
@@ -136,23 +141,9 @@ def _manifest(folder: Path) -> Tree:
     if schema != SCHEMA:
         raise ModelError(f"{path} has schema {schema}; this Graft ({metadata.version('graft')}) reads {SCHEMA}.")
     digest = tree.pop("digest", None)
-    if digest != _digest(tree):
+    if digest != digest_of(tree):
         raise ModelError(f"{path} was changed since the model was saved. Take it from its source again, or fit again.")
     return tree
-
-
-def _checked(path: Path, digest: str | None) -> bytes:
-    if not path.is_file():
-        raise MissingError(f"{path} is missing: the model is incomplete. Copy the whole folder from its source.")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise ModelError(f"{path} was changed since the model was saved. Take it from its source again, or fit again.")
-    return content
-
-
-def _digest(tree: Tree) -> str:
-    """SHA-256 of the manifest itself, in one canonical spelling."""
-    return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _items_bytes(ids: tuple[str, ...], catalogue: Catalogue) -> bytes:

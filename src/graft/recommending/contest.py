@@ -6,6 +6,7 @@ Legend: P people with targets, I items, B people of a batch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -19,7 +20,7 @@ from graft.interactions.likes import Interactions
 from graft.interactions.partition import Cut
 from graft.metrics.rank import paired_interval, query_interval
 from graft.metrics.recommend import Ranked, rank_people
-from graft.recommenders.base import Float32Array, Recommender, Settings, histories_of, popularity_of
+from graft.recommenders.base import Float32Array, Recommender, Scorer, Settings, histories_of, latest, popularity_of
 from graft.recommenders.trend import WITHIN
 from graft.recommending.kept import Kept
 from graft.recommending.models import Kind
@@ -67,7 +68,16 @@ class Exam:
         known: NDArray[np.int64] = np.diff(self.histories.matrix.indptr).astype(np.int64)
         return known
 
-    def scores(self, model: Recommender, part: slice) -> Float32Array:
+    def newcomers(self, some: NDArray[np.integer[Any]], given: int) -> Exam:
+        """The same questions about some of the people (ascending places), as if they were new and only their latest `given` likes were known; the last
+        ones named where there are no times. What they have seen is still left out."""
+        exam = copy(self)
+        exam.people_P, exam.now_P, exam.seen = self.people_P[some], self.now_P[some], self.seen[some]
+        exam.targets = [self.targets[place] for place in some.tolist()]
+        exam.histories = latest(self.histories.of(some), given)
+        return exam
+
+    def scores(self, model: Scorer, part: slice) -> Float32Array:
         """Scores (B, I) of some people, each asked about at their moment."""
         start, stop = part.start, part.stop
         now_B = self.now_P[start:stop]
@@ -79,7 +89,7 @@ class Exam:
             blocks.append(model.scores(asked))
         return np.concatenate(blocks)
 
-    def take(self, model: Recommender) -> Ranked:
+    def take(self, model: Scorer) -> Ranked:
         """Every measure of everybody, and what is recommended."""
         return rank_people(lambda part: self.scores(model, part), self.targets, self.seen, self.likes_I, ks=KS)
 

@@ -16,7 +16,7 @@ from graft.errors import DataError, UsageError
 from graft.interactions.likes import Catalogue, Interactions
 from graft.interactions.partition import Cut, at_random, by_time, leave_last_out, validation
 from graft.interactions.reading import Reading
-from graft.recommenders.base import Recommender, histories_of
+from graft.recommenders.base import Recommender, Scorer, histories_of
 from graft.recommenders.top import top_k
 from graft.recommending import artefact, content
 from graft.recommending.cold import newcomers
@@ -26,6 +26,7 @@ from graft.recommending.models import DRAWN, LADDER, Kind
 from graft.recommending.opened import OpenedRecommender, open_recommender
 from graft.recommending.picture import item_map
 from graft.recommending.result import Facts, Parts, RecommendResult, Shown
+from graft.recommending.short import Few, leaning, short_histories
 from graft.results import to_json
 from graft.towers.known import Known
 
@@ -50,14 +51,15 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """The evidence, the chosen model fitted on all likes, by what new items are placed, and what was kept of the way there, until the folder
-    is written."""
+    """The evidence, the chosen model fitted on all likes, by what new items are placed, whom popularity serves better, and what was kept
+    of the way there, until the folder is written."""
 
     result: RecommendResult
     model: Recommender
     name: str
     reading: Reading
     placing: content.Placing | None
+    few: Few | None
     kept: Kept
 
 
@@ -80,7 +82,8 @@ def recommended(reading: Reading, request: Request) -> Made:
     rules = Rules(request.measure, request.seconds, request.seed, known, Kept.of(cut, request.seed, known))
     found = contest(kinds, rehearsal, exam, rules)
     clock.append(time.perf_counter())
-    shown = _shown(found.model, exam, reading.catalogue, rows, request.seed)
+    short, few = short_histories(found, rehearsal, exam, rules)
+    shown = _shown(leaning(found.model, few, cut.train), exam, reading.catalogue, rows, request.seed)
     cold = newcomers(found, exam, rules)
     clock.append(time.perf_counter())
     model = fitted(found.chosen, rows, rules)
@@ -100,6 +103,7 @@ def recommended(reading: Reading, request: Request) -> Made:
         models=told(found, exam, request.measure, request.seed),
         parts=_parts(cut, exam, rehearsal),
         data=_facts(reading, notes),
+        short=short,
         cold=(*cold, *items),
         shown=shown,
         map=item_map(vectors, reading.catalogue, rows, request.seed),
@@ -108,7 +112,7 @@ def recommended(reading: Reading, request: Request) -> Made:
         seed=request.seed,
         command=request.command,
     )
-    return Made(result, model, found.chosen.kind.name, reading, placing, rules.kept)
+    return Made(result, model, found.chosen.kind.name, reading, placing, few, rules.kept)
 
 
 def publish(made: Made, folder: Path, environment: Mapping[str, str]) -> RecommendResult:
@@ -134,6 +138,7 @@ def publish(made: Made, folder: Path, environment: Mapping[str, str]) -> Recomme
             "metrics": to_json(result.chosen_result.metrics),
         },
         made.placing,
+        made.few,
     )
     with new_folder(folder) as draft:
         (draft / "model").mkdir()
@@ -248,7 +253,7 @@ def _facts(reading: Reading, notes: Sequence[str]) -> Facts:
     )
 
 
-def _shown(model: Recommender, exam: Exam, catalogue: Catalogue, rows: Interactions, seed: int) -> tuple[Shown, ...]:
+def _shown(model: Scorer, exam: Exam, catalogue: Catalogue, rows: Interactions, seed: int) -> tuple[Shown, ...]:
     """Some people of the test part drawn at random: their likes, what is recommended, what they liked afterwards."""
     title: Callable[[int], str] = lambda code: catalogue.titles[code] or rows.items[code]
     out = []

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from graft.data.dataset import ImageSource
 from graft.errors import DataError, UsageError
 from graft.interactions.likes import Catalogue, Interactions
-from graft.recommenders.base import Histories, Recommender, histories_from, histories_of
+from graft.recommenders.base import Histories, Recommender, Scorer, histories_from, histories_of
 from graft.recommenders.top import top_k
 from graft.recommending import artefact
 from graft.recommending.content import WAYS
@@ -25,6 +25,8 @@ from graft.recommending.diverse import diverse
 from graft.recommending.filters import Conditions
 from graft.recommending.loose import Titles
 from graft.recommending.models import rebuild
+from graft.recommending.short import Few, leaning, short
+from graft.reports.formats import plural
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
@@ -77,6 +79,7 @@ class OpenedRecommender:
         self.about = saved.about
         self.name = saved.model
         self.placing = saved.placing
+        self.few = saved.few
         self._user_codes = {user: code for code, user in enumerate(self.interactions.users)}
         self._item_codes = {item: code for code, item in enumerate(self.interactions.items)}
 
@@ -234,7 +237,8 @@ class OpenedRecommender:
     ) -> list[Recommendations]:
         left = 0 if seen is None else max((len(s) for s in seen), default=0)
         most = min((POOL * way.k if way.diversity else way.k) + left, len(self))
-        items_BC, scores_BC = top_k(self.model, people, most, exclude_seen=way.exclude_seen, allowed_I=way.mask)
+        items_BC, scores_BC = top_k(self._served, people, most, exclude_seen=way.exclude_seen, allowed_I=way.mask)
+        little = np.zeros(len(notes), bool) if self.few is None else short(people, self.few)
         out = []
         for row, note in enumerate(notes):
             kept = items_BC[row] >= 0
@@ -245,8 +249,10 @@ class OpenedRecommender:
                 chosen = diverse(items, scores, self._likeness, way.k, way.diversity)
                 items, scores = items[chosen], scores[chosen]
             history = people.matrix.indices[people.matrix.indptr[row] : people.matrix.indptr[row + 1]].tolist()
-            answers = self._told(items[: way.k], scores[: way.k], history if way.reasons else None)
             asked = tuple(self.title(code) for code in history)
+            if little[row]:
+                note, history = (*note, *_little(len(history), self.few)), []
+            answers = self._told(items[: way.k], scores[: way.k], history if way.reasons else None)
             out.append(Recommendations(answers, asked, self.name, (*note, *_short(answers, way.k))))
         return out
 
@@ -296,6 +302,11 @@ class OpenedRecommender:
 
     def _allowed(self, where: str | None) -> NDArray[np.bool_]:
         return np.ones(len(self), bool) if where is None else self._conditions.allowed(where)
+
+    @cached_property
+    def _served(self) -> Scorer:
+        """What answers: the model, and popularity for people of few likes."""
+        return leaning(self.model, self.few, self.interactions)
 
     @cached_property
     def _conditions(self) -> Conditions:
@@ -367,6 +378,16 @@ def _best(scores_I: NDArray[np.float32], mask: NDArray[np.bool_], k: int) -> tup
     order = np.argsort(-scores_I, kind="stable")[:k]
     order = order[np.isfinite(scores_I[order])]
     return order[None].astype(np.int32), scores_I[order][None].astype(np.float32)
+
+
+def _little(likes: int, few: Few | None) -> tuple[str, ...]:
+    """Why someone with so few likes gets popularity, as a note; nothing is said of someone without any."""
+    if few is None or not likes:
+        return ()
+    lately = "" if few.days is None else " lately"
+    return (
+        f"{plural(likes, 'like')} {'is' if likes == 1 else 'are'} too few to tell a taste by; this is what most people like{lately}",
+    )
 
 
 def _short(answers: Sequence[Recommendation], k: int) -> tuple[str, ...]:

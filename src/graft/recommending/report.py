@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graft import results
+from graft.recommending import short
 from graft.recommending.content import said
 from graft.recommending.models import KINDS
 from graft.recommending.result import MapPoint, ModelResult, RecommendResult, Shown
@@ -142,6 +143,7 @@ class RecommendView:
     group_names: tuple[str, ...]
     activity: Activity | None
     cold: tuple[Newcomers, ...]
+    short: tuple[str, ...]
     new_items: tuple[str, ...]
     examples: tuple[Example, ...]
     map: VectorMap | None
@@ -189,6 +191,7 @@ def recommend_view(result: RecommendResult) -> RecommendView:
             Newcomers(c.what, c.n, c.reason, tuple(known_interval(c.metrics.get(m)) for m in MEASURES))
             for c in result.cold[:MOST_COLD]
         ),
+        short=short_histories(result),
         new_items=new_items(result),
         examples=tuple(_example(one) for one in result.shown[:MOST_SHOWN]),
         map=_map(result.map),
@@ -253,6 +256,11 @@ def on_test(result: RecommendResult) -> str:
     if _worse(chosen):
         return f"{said}: there it is worse."
     return f"{said}." if gain.low is not None and gain.low > 0 else f"{said}: there it cannot be told from chance."
+
+
+def short_histories(result: RecommendResult) -> tuple[str, ...]:
+    """Who gets popularity because too little is known of them, a sentence for new people and one for known ones."""
+    return short.said(result.short, result.chosen, measure_of(result.measure)) if result.short else ()
 
 
 def new_items(result: RecommendResult) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from graft.results import Fault, Interval
 
+Gains = Mapping[str, Interval]  # by number of likes, as JSON has it
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelResult:
@@ -94,6 +96,24 @@ class Cold:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Short:
+    """Known people with at most `known_likes` likes, and new ones of whom at most `new_likes` are told (0: nobody), are answered by `instead`, a kind of
+    popularity, and not by the chosen model.
+
+    `known` and `new` are what `instead` gains over the chosen model, in the measure, on the validation part, by the most likes of a group of people;
+    `known_test` and `new_test` the same on the test part, by which nothing is decided.
+    """
+
+    instead: str
+    known_likes: int
+    new_likes: int
+    known: Gains = field(default_factory=dict)
+    new: Gains = field(default_factory=dict)
+    known_test: Gains = field(default_factory=dict)
+    new_test: Gains = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MapPoint:
     """An item on the map: place in 0..1, title, first category, number of likes."""
 
@@ -116,6 +136,7 @@ class RecommendResult:
     models: tuple[ModelResult, ...]
     parts: Parts
     data: Facts
+    short: Short | None = None
     cold: tuple[Cold, ...] = ()
     shown: tuple[Shown, ...] = ()
     map: tuple[MapPoint, ...] = ()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_TEXT = 300  # letters of any one text that came with the data: a label or a cell may hold megabytes
+LONGEST_SAYING = 1_500  # of our own sentences, which quote such texts
 LARGEST_PICTURE = 8_000  # letters of one picture's data URI; some 240 are shown beside the map
 
 
@@ -91,6 +92,9 @@ def _environment() -> Environment:
     def breakable(text: str) -> Markup:
         return Markup.escape(shortened(text)).replace("_", Markup("_<wbr>"))
 
+    def saying(text: str) -> Markup:
+        return Markup.escape(formats.cut(text, LONGEST_SAYING))
+
     def picture(uri: str) -> Markup:
         return Markup.escape(uri) if uri.startswith("data:image/") and len(uri) <= LARGEST_PICTURE else Markup("")
 
@@ -105,6 +109,6 @@ def _environment() -> Environment:
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     for name in ("percent", "decimal", "count", "seconds", "memory", "cut", "known"):
         environment.filters[name] = getattr(formats, name)
-    environment.filters.update(breakable=breakable, picture=picture)
+    environment.filters.update(breakable=breakable, picture=picture, saying=saying)
     environment.globals.update(plural=formats.plural)
     return environment

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from graft.recommending.report import held_out, measure_of, new_items, next_commands, on_test, plainly
+from graft.recommending.report import held_out, measure_of, new_items, next_commands, on_test, plainly, short_histories
 from graft.reports.formats import known
 from graft.tables.parts import faults, heading, interval, line, plain_table, signed
 
@@ -22,7 +22,14 @@ ASKED_SHOWN = 12
 
 def recommend_table(result: RecommendResult) -> RenderableType:
     """Which model was chosen and why, all of them, what was read, and what to type next."""
-    told = (result.why, plainly(result), held_out(result), on_test(result), *new_items(result))
+    told = (
+        result.why,
+        plainly(result),
+        held_out(result),
+        on_test(result),
+        *short_histories(result),
+        *new_items(result),
+    )
     parts: list[RenderableType] = [
         heading(f"{result.name}: {result.chosen}"),
         *(Text(line(text.replace(NARROW, " "), 1000)) for text in told if text),
