@@ -72,9 +72,12 @@ def number_interval(p_N: Float64Array, reach: float | Float64Array) -> tuple[Flo
     return p_N - reach, p_N + reach
 
 
+SMALLEST_RATE = 1e-12  # as a deviance takes it; items without a single count have rate 0
+
+
 def count_misses(y_N: Float64Array, rate_N: Float64Array) -> Float64Array:
-    """|y - rate| / sqrt(rate): the interval of a count widens with its rate as a Poisson count spreads."""
-    misses: Float64Array = np.abs(y_N - rate_N) / np.sqrt(rate_N)
+    """|y - rate| / sqrt(rate): the interval of a count widens with its rate as a Poisson count spreads; rates are taken as at least 1e-12."""
+    misses: Float64Array = np.abs(y_N - rate_N) / np.sqrt(np.maximum(rate_N, SMALLEST_RATE))
     return misses
 
 

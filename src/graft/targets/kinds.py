@@ -90,7 +90,7 @@ KINDS = {
             constant="the mean rate",
             misses=lambda y, p: conformal.count_misses(y[:, 0], p[:, 0]),
             interval=lambda p, reach: conformal.count_interval(p[:, 0], reach),
-            level=lambda p: np.log(p[:, 0]),
+            level=lambda p: np.log(np.maximum(p[:, 0], conformal.SMALLEST_RATE)),
         ),
         Kind(
             task="ordinal",
