@@ -109,6 +109,15 @@ def test_input_that_cannot_be_used(shots: Path, tmp_path: Path, capsys: pytest.C
     assert code == 4 and "Another process is at work" in told["error"]["message"]
 
 
+def test_a_table_of_ones_own_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "own").mkdir()
+    data = reviews(tmp_path / "own" / "labels.csv", 2)
+    before = data.read_bytes()
+    code, told = run(capsys, data, "--out", data.parent)
+    assert code == 2 and "holds other things (labels.csv)" in told["error"]["message"]
+    assert data.read_bytes() == before and [path.name for path in data.parent.iterdir()] == ["labels.csv"]
+
+
 def reviews(path: Path, labelled: int) -> Path:
     """120 sentences about bread and tools; the first `labelled` have labels; every third has no word of a rule."""
     rng = np.random.default_rng(0)

@@ -255,6 +255,13 @@ def test_ordered_words_and_ratings(tmp_path: Path) -> None:
     assert ratings.target.names == ("1", "2", "10")
 
 
+def test_levels_that_differ_in_a_late_digit_stay_apart(tmp_path: Path) -> None:
+    dataset = taken(tmp_path, [1000001, 1000002, 2500000.5] * 5, Asked("ordinal"))
+    assert dataset.target is not None
+    assert dataset.target.names == ("1000001", "1000002", "2500000.5")
+    assert dataset.target.values[:3].tolist() == np.eye(3).tolist()
+
+
 def test_an_order_that_misses_labels_names_them_all(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"misses labels .*'mid' \(5\), 'odd' \(5\)"):
         taken(tmp_path, ["mid", "low", "high", "odd"] * 5, Asked("ordinal", ("low", "high")))
@@ -305,6 +312,15 @@ def test_a_second_file_is_read_alike(tmp_path: Path) -> None:
     assert dataset.target.values[-2:].tolist() == [[1, 0], [0, 1]]
     assert dataset.test_mask is not None
     assert dataset.test_mask.sum() == 2
+
+
+def test_labels_only_the_test_part_has_are_listed(tmp_path: Path) -> None:
+    learn, test = column(tmp_path, ["a|b", "b", "a"] * 5), tmp_path / "test.jsonl"
+    test.write_text('{"text": "new words", "label": "a|strange"}\n{"text": "more words", "label": "b"}')
+    dataset = read(learn, label="label", asked=Asked("multilabel"), test=test)
+    assert dataset.target is not None
+    assert dataset.target.names == ("a", "b")
+    assert [(f.where, f.problem[:22]) for f in dataset.faults] == [("label 'strange'", "it occurs only in the ")]
 
 
 def test_names_are_for_classes(tmp_path: Path) -> None:

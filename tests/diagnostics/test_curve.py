@@ -115,6 +115,13 @@ def test_too_few_labels_have_no_curve_and_a_reason() -> None:
     assert "cannot be told" in told_first(curve)
 
 
+def test_two_folds_are_no_want_of_labels() -> None:
+    given = ground(300)
+    half = np.array_split(np.arange(300), 2)
+    curve = learning_curve(given, Drawn([(half[0], half[1]), (half[1], half[0])] * 4, 4), chosen="prototypes")
+    assert "too few folds: it takes 3, and there are 2" in curve.reason and not curve.measured
+
+
 def test_labels_at_random_are_refused_as_flat() -> None:
     given = ground(300)
     shuffled = Ground(given.x_ND, np.random.default_rng(1).permutation(given.y_N), given.task, "bells")

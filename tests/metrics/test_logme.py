@@ -56,3 +56,8 @@ def test_the_order_of_items_and_the_names_of_classes_are_nothing_to_it() -> None
     x_ND = RNG.normal(size=(30, 8))
     order = RNG.permutation(30)
     assert logme(x_ND[order], 7 - y_N[order]) == pytest.approx(logme(x_ND, y_N), abs=1e-9)
+
+
+def test_vectors_of_zeros_say_what_no_vectors_say() -> None:
+    """All is noise: indicators of two halves have mean square 1/2, so the evidence an item is that of N(0, 1/2)."""
+    assert logme(np.zeros((10, 4)), np.arange(10) % 2) == pytest.approx((np.log(2) - np.log(2 * np.pi) - 1) / 2)

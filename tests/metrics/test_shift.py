@@ -183,6 +183,14 @@ def test_class_shares_of_a_confusion_made_by_hand() -> None:
     assert found.condition == pytest.approx(1 / 0.8)
 
 
+def test_class_shares_of_a_few_items_that_are_all_taken_for_one_class_are_not_sure() -> None:
+    """Of true shares .8 / .2 five items are all of the first class in a third of cases: that says little of the second."""
+    found = class_shares(np.array([[50, 0], [0, 50]]), np.array([5, 0]), 5, np.random.default_rng(0))
+    np.testing.assert_allclose(found.share, [1.0, 0.0], atol=1e-12)
+    assert found.low[0] < 0.8 and found.high[0] == pytest.approx(1.0)
+    assert found.high[1] > 0.2 and found.low[1] == pytest.approx(0.0)
+
+
 def test_class_shares_never_leave_the_simplex_and_a_blind_classifier_is_ill_conditioned() -> None:
     found = class_shares(np.array([[50, 50], [49, 51]]), np.array([0, 100]), 100, np.random.default_rng(0))
     assert found.condition > 50

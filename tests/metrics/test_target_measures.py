@@ -49,6 +49,15 @@ def test_counts_by_hand() -> None:
     assert scores["mae"].value == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("level", [10.0, 1e5, 1e9])
+def test_d2_of_counts_that_differ_by_chance_alone(level: float) -> None:
+    """A rate that is nearly the mean explains nothing, however large the counts: sums of y ln y in float32 had no digit left for it."""
+    y = level + math.sqrt(level) * np.random.default_rng(0).normal(size=300)
+    d2 = t.count_scores(y.round().clip(0), np.full(300, level), 0)["d2"]
+    assert d2.low is not None and d2.high is not None
+    assert -0.05 < d2.low <= d2.value <= d2.high < 0.05
+
+
 def test_ranked_probability_score_by_hand() -> None:
     p = np.array([[0.2, 0.5, 0.3], [0.2, 0.5, 0.3], [0.0, 0.0, 1.0]])
     # cuts: P(<=0), P(<=1) less whether the true level lies at or below

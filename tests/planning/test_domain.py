@@ -32,6 +32,19 @@ def test_texts_by_how_the_tokenizer_cuts_them(texts: list[str], verdict: str) ->
     assert found.verdict == verdict, found
 
 
+@pytest.mark.parametrize(
+    ("sentence", "verdict"),
+    [
+        ("the train from london was late again this morning, and nobody could say why. ", "near"),
+        ("今天的天气非常好,我们去公园散步。", "far"),
+        ("Der Vertrag kann mit einer Frist von drei Monaten zum Ende des Quartals gekündigt werden. ", "far"),
+    ],
+)
+def test_texts_longer_than_the_encoder_reads_are_told_by_their_beginnings(sentence: str, verdict: str) -> None:
+    found = measure(open_encoder("minilm"), [sentence * 100] * 3, np.zeros((3, 384), np.float32))
+    assert found.verdict == verdict, found
+
+
 def test_what_cannot_be_told_is_said() -> None:
     assert measure(open_encoder("pixels:8"), ["x"], np.zeros((1, 192), np.float32)).verdict == "unknown"
     assert measure(open_encoder("minilm"), [], np.zeros((0, 384), np.float32)).verdict == "unknown"

@@ -64,3 +64,17 @@ def test_answers_that_are_all_right() -> None:
     reach = reach_of(KINDS["number"], answers, answers, np.arange(40) % 5, 0.9)
     assert reach is not None
     assert (reach.value, reach.spread) == (0.0, None)
+
+
+def test_a_fold_that_learned_from_zeros_alone() -> None:
+    """Its rates are 0: a count of 0 is no miss, any other lies far out, and nothing is divided by nothing."""
+    counts, rates = np.zeros((40, 1)), np.full((40, 1), 0.1)
+    counts[8] = 3.0
+    rates[8:16] = 0.0  # held out with the only count
+    reach = reach_of(KINDS["count"], counts, rates, np.arange(40) // 8, 0.9)
+    assert reach is not None
+    assert reach.value is not None
+    assert 0 < reach.value < 1
+    ends = ends_of(KINDS["count"], rates, reach)
+    assert ends is not None
+    assert (np.isfinite(ends) & (np.asarray(ends) >= 0)).all()

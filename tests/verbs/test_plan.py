@@ -118,6 +118,16 @@ def test_little_to_go_by(rows: list[tuple[str, ...]], columns: tuple[str, ...], 
     assert found.strategies
 
 
+def test_encoders_are_ranked_without_a_label(tmp_path: Path) -> None:
+    rows = [(text,) for text, _ in sentences(8)]
+    found = graft.plan(
+        table(tmp_path / "bare.csv", rows, ("text",)), encoders=("layer:minilm:encoder.layer.1", "minilm", "pixels:2")
+    )
+    assert [row.reference for row in found.encoders] == ["minilm", "layer:minilm:encoder.layer.1", "pixels:2"]
+    assert found.encoder == "minilm" and found.encoders[-1].status == "unfit"
+    assert "size and pretraining alone" in found.decided_by and "Decided by" in render(found, terminal=False)
+
+
 def test_words_alone(capsys: pytest.CaptureFixture[str]) -> None:
     code = cli.main(
         ["plan", "--describe", "labels=500", "classes=3", "domain=metal-surfaces", "budget=small", "--json"]

@@ -81,6 +81,57 @@ def test_a_weight_that_moved_is_alike(made: Path, tmp_path: Path) -> None:
     assert verdict(moved, made, differences, causes)[0] == "alike"
 
 
+def result(place: Path, tree: dict[str, object]) -> Path:
+    place.mkdir()
+    (place / "result.json").write_text(json.dumps(tree))
+    return place
+
+
+def measured(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.05, "high": value + 0.05, "n": 100}
+
+
+def tuned(score: float, c: float) -> dict[str, object]:
+    best = {"number": 1, "settings": {"c": c}, "score": score, "low": score - 0.05, "high": score + 0.05}
+    trials = [{"number": 0, "settings": {}, "score": 0.1}, best]
+    return {"data": "reviews.csv", "encoder": "minilm", "metric": "accuracy", "best": 1, "trials": trials}
+
+
+def of_models(value: float) -> dict[str, object]:
+    row = {"name": "ease", "metrics": {"ndcg@10": measured(value)}}
+    return {"chosen": "ease", "models": [{"name": "popularity", "metrics": {"ndcg@10": measured(0.5)}}, row]}
+
+
+def of_folds(value: float) -> dict[str, object]:
+    row = {"name": "linear-probe", "encoder": "minilm", "metrics": {"accuracy": measured(value)}}
+    other = row | {"encoder": "pixels", "metrics": {"accuracy": measured(0.5)}}
+    encoder = {"reference": "minilm"}
+    return {"chosen": "linear-probe", "encoder": encoder, "strategies": [other, row], "test": None}
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "word", "said"),
+    [
+        (of_models(0.3), of_models(0.31), "alike", "every headline"),
+        (of_models(0.3), of_models(0.1), "different", "ndcg@10 of ease"),
+        (of_folds(0.9), of_folds(0.88), "alike", "every headline"),
+        (of_folds(0.9), of_folds(0.7), "different", "accuracy of linear-probe"),
+        (tuned(0.9, 1.0), tuned(0.91, 1.0), "alike", "every headline"),
+        (tuned(0.9, 1.0), tuned(0.6, 1.0), "different", "accuracy of the best trial"),
+        (tuned(0.9, 1.0), tuned(0.9, 9.0), "different", "the choice"),
+        ({"test": {"accuracy": measured(0.9)}}, {"test": None, "train": 3}, "different", "accuracy of the test part"),
+        ({"network": "tiny", "test": None}, {"network": "small", "test": None}, "different", "no headline"),
+    ],
+)
+def test_headlines_of_every_verb_are_compared(
+    was: dict[str, object], now: dict[str, object], word: str, said: str, tmp_path: Path
+) -> None:
+    before, after = result(tmp_path / "was", was), result(tmp_path / "now", now)
+    _, differences, causes = compared(before, after)
+    found, why = verdict(before, after, differences, causes)
+    assert found == word and said in why and "another version or machine" in why, why
+
+
 def test_what_cannot_be_run_again(made: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"holds no result.json"):
         recorded(tmp_path)

@@ -160,7 +160,7 @@ class Batch:
 
 
 def next_batch(pool: Pool, answers: Answers, classes: Sequence[str], how: str, k: int, seed: int = 0) -> Batch:
-    """The next `k` items worth a label, of those that have none and were not set aside; no two of them near duplicates.
+    """The next `k` items worth a label, of those that have none and were not set aside; no two of them copies (near duplicates: see `best_first`).
 
     Raises UsageError where `how` needs a model, and labels of two classes, and there are none.
     """

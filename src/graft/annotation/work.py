@@ -41,13 +41,15 @@ def check_flags(*, top: int, seed: int, port: int, serve: bool, rules: Any) -> N
 
 
 def answer_folder(out: Path | None, pool: Pool) -> Path:
-    """`out` or graft-out/NAME-labels, which may hold answers but nothing of another kind.
+    """`out` or graft-out/NAME-labels, which may hold answers and what was written beside them but nothing of another kind: without answers a
+    `labels.csv` is somebody's own, perhaps the very data.
 
     Raises UsageError where it does, StorageError where it cannot be written.
     """
     folder = (out or next(folders_named(f"{pool.name}-labels"))).expanduser()
     check_writable(folder / NAME)
-    ours = {NAME, NEXT, LABELS, WEAK, PICTURES, *(path.name for path in edited(folder))}
+    beside = {NEXT, LABELS, WEAK, PICTURES, *(path.name for path in edited(folder))}
+    ours = {NAME, *(beside if (folder / NAME).is_file() else ())}
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file: name a folder.")
     others = (

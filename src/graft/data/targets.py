@@ -263,8 +263,8 @@ def _levels(reading: _Reading, order: tuple[str, ...]) -> Target:
                 f"ordinal: these labels are words, so say their order from lowest to highest: --label COLUMN:ordinal={shown}"
             )
         values_N = reading.numbers(whole=False)
-        order = tuple(f"{value:g}" for value in np.unique(values_N[~np.isnan(values_N)]))
-        reading.labels = [None if np.isnan(value) else f"{value:g}" for value in values_N]
+        order = tuple(f"{value:.15g}" for value in np.unique(values_N[~np.isnan(values_N)]))
+        reading.labels = [None if np.isnan(value) else f"{value:.15g}" for value in values_N]
     elif missed := sorted(words.keys() - set(order), key=natural_key):
         shown = ", ".join(f"{word!r} ({words[word]:,})" for word in missed[:FEWEST])
         more = f" and {len(missed) - FEWEST:,} more" if len(missed) > FEWEST else ""
@@ -315,6 +315,10 @@ def _label_sets(reading: _Reading) -> Target:
                     f"label {label!r}", "every item has it, so there is nothing to learn; it is left out", "", "label"
                 )
             )
+    for label in sorted({label for found in sets for label in found or ()} - often.keys(), key=natural_key):
+        reading.faults.append(
+            Fault(f"label {label!r}", "it occurs only in the test part, so it is not scored", "", "label")
+        )
     rows_NL = np.array(
         [[np.nan if found is None else label in found for label in names] for found in sets], np.float64
     ).reshape(len(sets), len(names))

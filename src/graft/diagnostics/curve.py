@@ -142,6 +142,9 @@ def learning_curve(
         need = 4 * max(FEWEST_A_CLASS * blank.classes, FEWEST)
         reason = (
             f"too few labels: it takes {need:,} or more to learn from in each of three folds, and there are {most:,}"
+            if not len(sizes_P)
+            else f"too few folds: it takes {FEWEST_DRAWS}, and there are {len(drawn.folds) // drawn.rounds}, as many as were asked for or as "
+            "groups of items that stay together allow"
         )
         return LabelCurve(**{**vars(blank), "reason": reason})
     known_N = drawn.known_N if name == chosen else None

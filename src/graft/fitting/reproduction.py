@@ -39,7 +39,6 @@ CAUSES = {
     "encoders": "state of the encoder",
     "seed": "seed",
 }
-HEADLINES = ("test", "metrics")
 
 
 @dataclass(frozen=True)
@@ -143,21 +142,28 @@ def verdict(
         )
     old, new = (json.loads((folder / "result.json").read_bytes()) for folder in (was, now))
     reason = f"What differs on record and may be the cause: {named}." if causes else _unexplained(old)
-    outside = [name for name, value, low, high in _headlines(old, new) if not low <= value <= high]
-    if old.get("chosen") == new.get("chosen") and not outside:
-        return (
-            "alike",
-            f"The choice is the same and every headline lies within its recorded interval, but not every bit. {reason}",
-        )
-    what = "the choice" if old.get("chosen") != new.get("chosen") else ", ".join(outside)
-    return "different", f"Not the same: {what}. {reason}"
+    before, after = _headlines(old), _headlines(new)
+    if _choice(old) != _choice(new):
+        return "different", f"Not the same: the choice. {reason}"
+    if not before:
+        return "different", f"Not the same, and no headline with an interval is on record to judge by. {reason}"
+    outside = [name for name, ends in before.items() if not _inside(after.get(name), ends)]
+    if outside:
+        return "different", f"Not the same: {', '.join(outside)}. {reason}"
+    return (
+        "alike",
+        f"The choice is the same and every headline lies within its recorded interval, but not every bit. {reason}",
+    )
 
 
 def _unexplained(old: Mapping[str, Any]) -> str:
-    """What is left where versions, machine, counts of the data and encoder are as they were, and all randomness comes from the seed."""
-    unhashed = (old.get("data") or {}).get("sha256") is None
-    contents = "the contents of the items (of a folder no hash is kept), " if unhashed else ""
-    return f"Nothing on record explains it. What is left: {contents}the order in which a library's threads add, or a defect of Graft: please report it."
+    """What is left where versions, machine, counts of the data and encoder are as they were or not on record, and all randomness comes from the seed."""
+    data = old.get("data")
+    left = [] if old.get("environment") else ["another version or machine (this result keeps neither)"]
+    if not isinstance(data, Mapping) or data.get("sha256") is None:
+        left.append("the contents of the items (of a folder no hash is kept)")
+    left.append("the order in which a library's threads add")
+    return f"Nothing on record explains it. What is left: {', '.join(left)}, or a defect of Graft: please report it."
 
 
 def _cause(difference: Difference) -> str:
@@ -167,13 +173,40 @@ def _cause(difference: Difference) -> str:
     return CAUSES[first]
 
 
-def _headlines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, float, float, float]]:
-    """Name, new value and recorded interval of every headline both results have."""
-    for part in HEADLINES:
-        before, after = old.get(part) or {}, new.get(part) or {}
-        for name, measured in before.items():
-            if isinstance(measured, dict) and measured.get("low") is not None and name in after:
-                yield f"{name} of the {part} part", after[name]["value"], measured["low"], measured["high"]
+def _choice(tree: Mapping[str, Any]) -> Any:
+    """What was chosen: a strategy and its encoder, a recommender, or the settings of a search's best trial."""
+    if "trials" in tree:
+        return _best_trial(tree).get("settings")
+    return tree.get("chosen"), _chosen_row(tree).get("encoder")
+
+
+def _best_trial(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return next((trial for trial in tree["trials"] if trial["number"] == tree.get("best")), {})
+
+
+def _chosen_row(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The strategy or the recommender that was chosen, as it was measured; of several encoders that of the result's own."""
+    rows = [row for row in (tree.get("strategies") or tree.get("models") or ()) if row["name"] == tree.get("chosen")]
+    own = [row for row in rows if row.get("encoder") == (tree.get("encoder") or {}).get("reference")]
+    return next(iter(own or rows), {})
+
+
+def _headlines(tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The measures that have an interval, by name: of the test part, else those of what was chosen, or the score of a search's best trial."""
+    if "trials" in tree:
+        best = _best_trial(tree)
+        found = {f"{tree.get('metric')} of the best trial": best | {"value": best.get("score")}}
+    elif tree.get("test"):
+        found = {f"{name} of the test part": of for name, of in tree["test"].items()}
+    else:
+        row = _chosen_row(tree)
+        found = {f"{name} of {row['name']}": of for name, of in row.get("metrics", {}).items()}
+    return {name: of for name, of in found.items() if of.get("low") is not None and of.get("high") is not None}
+
+
+def _inside(now: Mapping[str, Any] | None, ends: Mapping[str, Any]) -> bool:
+    """Whether a headline is there again and its value within the interval on record."""
+    return now is not None and now.get("value") is not None and ends["low"] <= now["value"] <= ends["high"]
 
 
 def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:

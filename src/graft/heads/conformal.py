@@ -21,7 +21,7 @@ def reach(scores_N: Float64Array, coverage: float) -> float | None:
     return float(np.sort(scores_N)[place - 1]) if place <= len(scores_N) else None
 
 
-SMALLEST_RATE = 1e-12  # of a fold without a count above 0
+SMALLEST_RATE = 1e-12  # as a deviance takes it; items without a single count above 0 have rate 0
 MOST_SLOPE = 4.0  # an interval is at most e^4, 55, times as wide at one end of the answers as at the other
 
 
@@ -74,7 +74,7 @@ def number_interval(p_N: Float64Array, reach: float | Float64Array) -> tuple[Flo
 
 
 def count_misses(y_N: Float64Array, rate_N: Float64Array) -> Float64Array:
-    """|y - rate| / sqrt(rate): the interval of a count widens with its rate as a Poisson count spreads."""
+    """|y - rate| / sqrt(rate): the interval of a count widens with its rate as a Poisson count spreads; rates are taken as at least 1e-12."""
     misses: Float64Array = np.abs(y_N - rate_N) / np.sqrt(np.maximum(rate_N, SMALLEST_RATE))
     return misses
 

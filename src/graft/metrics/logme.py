@@ -65,7 +65,7 @@ def evidence(square_R: Floats, energy_R: Floats, rest: float, n: int, dims: int)
         gamma = float((square_R / (ratio + square_R)).sum())
         length = max(float((square_R * energy_R / (ratio + square_R) ** 2).sum()), 1e-300)
         error = max(float(((ratio / (ratio + square_R)) ** 2 * energy_R).sum()) + rest, 1e-12 * n)
-        alpha, beta = gamma / length, max(n - gamma, 1e-9) / error
+        alpha, beta = max(gamma, 1e-300) / length, max(n - gamma, 1e-9) / error  # above 0 for vectors of zeros too
         before, ratio = ratio, alpha / beta
         if abs(ratio - before) <= CLOSE * before:
             break

@@ -356,17 +356,19 @@ def class_shares(confusion_CC: Ints, answered_C: Ints, items: int, rng: np.rando
     `confusion_CC` counts the classifier's held-out answers on labelled items (row = true class, column = answer; each row holds an item at
     least), `answered_C` its answers to the `items` unlabelled ones (several votes an item, where several classifiers answered). Right where
     classes look the same in both samples and only their shares differ. Shares
-    are the non-negative least-squares solution; intervals are percentiles over resamples of both counts.
+    are the non-negative least-squares solution; intervals are its percentiles over draws from the posteriors of both counts (Dirichlet, the prior worth
+    one item: Perks 1947). Resampled counts, as in a bootstrap, would take what never happened among a few items for what never happens.
     """
     of_NC = confusion_CC / confusion_CC.sum(1, keepdims=True)
     answered = answered_C / answered_C.sum()
     value = _solved(of_NC, answered)
-    rows = confusion_CC.sum(1)
+    beforehand = 1 / len(value)
     drawn = []
     for _ in range(RESAMPLES):
-        some = np.stack([rng.multinomial(n, p) for n, p in zip(rows, of_NC, strict=True)]) / rows[:, None]
-        drawn.append(_solved(some, rng.multinomial(items, answered) / items))
+        some = np.stack([rng.dirichlet(row + beforehand) for row in confusion_CC])
+        drawn.append(_solved(some, rng.dirichlet(items * answered + beforehand)))
     low, high = np.quantile(drawn, QUANTILES, axis=0)
+    low, high = np.minimum(low, value), np.maximum(high, value)
     return ClassShares(value, low, high, float(np.linalg.cond(of_NC)))
 
 

@@ -110,14 +110,18 @@ def number_scores(y_N: Floats, p_N: Floats, seed: int) -> dict[str, Interval]:
 
 def count_scores(y_N: Floats, rate_N: Floats, seed: int) -> dict[str, Interval]:
     """Mean Poisson deviance, D2 = 1 - deviance / that of the items' own mean rate, and MAE of the rates."""
-    columns_NS = np.column_stack([deviances(y_N, rate_N), y_N, _xlogy(y_N, y_N), np.abs(y_N - rate_N)])
+    mean = max(float(y_N.mean()), SMALLEST_RATE)
+    unit_N = y_N / mean  # terms around 0, of which float32 sums tell a small null deviance of large counts
+    null_N = deviances(unit_N, np.ones(len(unit_N)))
+    columns_NS = np.column_stack([deviances(y_N, rate_N), unit_N - 1, null_N, np.abs(y_N - rate_N)])
 
     def values(sums_BS: Floats, n: int) -> Mapping[str, Floats]:
-        total_B = sums_BS[:, 1]
-        null_B = 2 * (sums_BS[:, 2] - _xlogy(total_B, np.maximum(total_B / n, SMALLEST_RATE)))
+        moved_B = np.maximum(sums_BS[:, 1] / n, SMALLEST_RATE - 1)  # a resample's own mean over that of all, less 1
+        null_B = sums_BS[:, 2] - 2 * n * ((1 + moved_B) * np.log1p(moved_B) - moved_B)
+        null_B = np.where(null_B > 1e-5 * sums_BS[:, 2], null_B, 0)  # of equal counts, but for rounding
         return {
             "poisson_deviance": sums_BS[:, 0] / n,
-            "d2": 1 - _ratio(sums_BS[:, 0], null_B),
+            "d2": 1 - _ratio(sums_BS[:, 0], mean * null_B),
             "mae": sums_BS[:, 3] / n,
         }
 

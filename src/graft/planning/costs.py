@@ -2,7 +2,8 @@
 
 Seconds are those in which `graft fit` has measured a strategy on its folds and, where it trains, trained it on all items: of frozen
 strategies scaled from one fold of the probe, of trained rungs from the seconds in which this machine encodes one of the items and the measured cost of
-a training step in such encodings. Good to a factor of two. Memory is the peak known of the bundled encoders at the default batch.
+a training step in such encodings. Good to a factor of two at the 80 to 2,000 items they were measured on; of frozen strategies far too high beyond
+(10,000 items of 384 dims: prototypes 11, regression 9, zero-shot 60 times). Memory is the peak known of the bundled encoders at the default batch.
 """
 
 from __future__ import annotations

@@ -92,11 +92,12 @@ def of_logits(logits_NK: NDArray[np.float64], reference: str) -> Distance:
 
 def of_texts(encoder: Encoder, texts: Sequence[str]) -> Distance:
     """From how the encoder's tokenizer cuts texts."""
-    cut = encoder.prepare(list(texts))
     frame = len(encoder.prepare([""])[0])  # what is set around every text
-    whole = [
-        (text, ids) for text, ids in zip(texts, cut, strict=True) if len(ids) < (encoder.info.max_tokens or np.inf)
-    ] or [(text[: 4 * len(ids)], ids) for text, ids in zip(texts, cut, strict=True)]
+    most = encoder.info.max_tokens or np.inf
+    whole = [(text, ids) for text, ids in zip(texts, encoder.prepare(list(texts)), strict=True) if len(ids) < most]
+    if not whole:  # all are cut off, and letters of which no token tells must not count: a sign is four tokens at most
+        starts = [" ".join(text.split())[: int(most) // 4] for text in texts]
+        whole = list(zip(starts, encoder.prepare(starts), strict=True))
     tokens = sum(max(0, len(ids) - frame) for _, ids in whole)
     letters = sum(len(re.sub(r"\s+", "", text)) for text, _ in whole)
     if not tokens:

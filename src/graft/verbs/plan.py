@@ -29,7 +29,8 @@ def plan(
     shots: Annotated[int | None, "Plan for learning from this many items a class."] = None,
     group: Annotated[str, "Items that stay together: auto (near duplicates), none, or a column."] = "auto",
     budget: Annotated[
-        str | float | None, "Time that a strategy may take: 90s, 10m, 2h. Left out: ten minutes, as fit gives."
+        str | float | None,
+        "Time that a strategy that trains may take: 90s, 10m, 2h. Left out: ten minutes, as fit gives.",
     ] = None,
     seed: Annotated[int, "Seed of every random draw."] = 0,
 ) -> PlanResult:
