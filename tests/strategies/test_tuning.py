@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from graft.strategies.items import Items
 from graft.strategies.trained import TRAINED, Trained
 from graft.strategies.tuning import FREE, Job, Outcome, fitted_probe, souped, tune
 from graft.trainers.recipe import with_settings
+from graft.trainers.stepping import Stepper
 
 Lessons = Callable[[str], Lesson]
 
@@ -364,3 +366,33 @@ def test_contrastive_tuning_says_that_it_takes_items_as_they_are(lesson: Lessons
     asked = tuned("contrastive", lesson("text"), {"augment": "typos"})
     assert any("augment" in note for note in asked.record.notes)
     assert not any("augment" in note for note in tuned("contrastive", lesson("text")).record.notes)
+
+
+@pytest.mark.parametrize(("epochs", "passes"), [(0.5, 0.5), (1, 1), (3, 3)])
+def test_contrastive_tuning_takes_as_many_rounds_as_it_has_epochs(
+    epochs: float, passes: float, lesson: Lessons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch whole, with the names of the classes beside the items; and a rehearsal foretells all rounds, not only its own."""
+    taught = lesson("sentence-transformer")
+    met: list[list[int]] = []
+    pieces = Stepper._pieces
+
+    def seen(self: Stepper, batches: Any) -> Iterator[dict[str, torch.Tensor]]:
+        for piece in pieces(self, batches):
+            met.append(piece["targets"].tolist())
+            yield piece
+
+    monkeypatch.setattr(Stepper, "_pieces", seen)
+    outcome = tuned("contrastive", taught, {"epochs": epochs})
+    steps = math.ceil(60 / (8 * 7 / 2))
+    assert len(met) == max(1, round(steps * passes))
+    assert all(len(targets) == 8 + 3 and targets[-3:] == [0, 1, 2] for targets in met)
+    short = outcome.course
+    for long in (1.0, 4.0):
+        recipe = replace(short.recipe, epochs=long)
+        assert short.passes(recipe, 24) == pytest.approx(long * steps * (8 + 3) / 24)
+
+
+def test_a_training_passes_its_items_once_an_epoch(lesson: Lessons) -> None:
+    rehearsed = tuned("finetune", lesson("sentence-transformer")).course
+    assert rehearsed.passes(replace(rehearsed.recipe, epochs=7.0), 100) == 7

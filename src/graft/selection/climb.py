@@ -190,7 +190,7 @@ def rehearse(ground: Ground, rung: Trained, train: Train) -> dict[str, float]:
     outcome.head(1.0).logits(few)
     forward = (time.perf_counter() - started) / len(few)
     step = 1 / max(outcome.record.items_per_second, 1e-9)
-    passes = outcome.course.passes(len(train_part))
+    passes = outcome.course.passes(recipe, len(train_part))  # the rehearsal's own is of one pass
     evaluated = len(validation) * len(rung.settings(np.bincount(ground.y_N)))
     return {
         "fold": passes * len(train_part) * step + forward * evaluated,

@@ -106,14 +106,19 @@ class Course:
 
         return objective(self.recipe, contrast=self.refits, n_classes=len(self.head.intercept), weights_P=weights_P)
 
-    def passes(self, n_items: int) -> float:
-        """How often each of `n_items` is run through in training."""
-        if self.refits:
-            from graft.strategies.contrast import contrast_steps
+    def passes(self, recipe: Recipe, n_items: int) -> float:
+        """How often each of `n_items` is run through in a training by `recipe`, names of the classes counted as items."""
+        epochs = float(recipe.epochs or 1)
+        if not self.refits:
+            return epochs
+        from graft.strategies.contrast import contrast_steps, suited
 
-            steps = contrast_steps(self.recipe, n_items, len(self.head.intercept))
-            return steps * self.recipe.batch / max(1, n_items)
-        return float(self.recipe.epochs or 1)
+        assert self.body is not None
+        n_classes = len(self.head.intercept)
+        names = n_classes if self.body.encoder.info.modality == "text" else 0
+        own = suited(recipe, n_items, n_classes)
+        rows = contrast_steps(own, n_items, n_classes) * (min(own.batch, n_items) + names)
+        return epochs * rows / max(1, n_items)
 
     def rates(self, recipe: Recipe) -> Rates:
         """Groups with their rates: `depth_decay` from the top down, each `unfreeze` epochs after the one above; the head's apart."""
