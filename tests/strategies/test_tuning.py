@@ -199,6 +199,19 @@ def test_patience_stops_by_items_taken_from_the_training_alone(lesson: Lessons) 
     assert len(tuned("last-blocks", few, given).items) == 4  # a class of one cannot be divided
 
 
+@pytest.mark.parametrize("name", ["last-blocks", "contrastive"])
+def test_patience_without_items_of_its_own_neither_stops_by_others_nor_wastes_any(name: str, lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    lone = Lesson(taught.items, np.where(np.arange(24) == 0, 2, np.arange(24) % 2), taught.task)
+    one = lone if name == "last-blocks" else taught
+    worse = (taught.items, (one.y_N + 1) % 2)  # the better it learns, the larger the loss on these
+    given = {"epochs": 6, "rate": 1e-2, "head_rate": 1e-1}
+    patient, plain = (tuned(name, one, given | {"patience": n}, held=worse) for n in (1, 0))
+    assert len(patient.items) == 24 and patient.record.stopped == ""
+    assert all(torch.equal(value, patient.after[key]) for key, value in plain.after.items())
+    assert any("patience had no part" in note for note in patient.record.notes) and not plain.record.notes
+
+
 def test_a_range_test_may_move_the_rate_by_a_bounded_factor_and_nothing_else(
     lesson: Lessons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
