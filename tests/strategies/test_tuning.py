@@ -409,3 +409,26 @@ def test_contrastive_tuning_takes_as_many_rounds_as_it_has_epochs(
 def test_a_training_passes_its_items_once_an_epoch(lesson: Lessons) -> None:
     rehearsed = tuned("finetune", lesson("sentence-transformer")).course
     assert rehearsed.passes(replace(rehearsed.recipe, epochs=7.0), 100) == 7
+
+
+@pytest.mark.parametrize("name", ["last-blocks", "contrastive"])
+def test_a_bag_of_words_whose_blocks_see_one_vector_a_text(name: str, lesson: Lessons) -> None:
+    """What `graft pretrain` makes of texts may be tuned further: there is nothing to keep below its blocks."""
+    taught = lesson("sentence-transformer")
+    contents = list(taught.items.store.contents)
+    bag = new_network("text", {"seed": 0}, [str(content) for content in contents])
+    items = Items.of(bag, contents, vectors(bag, contents), taught.items.store.classes, taught.items.store.class_texts)
+    outcome = tuned(name, replace(taught, items=items))
+    assert [group.name for group in outcome.course.groups] == ["block 0"]
+    assert any("lower layers were run in every epoch" in note for note in outcome.record.notes)
+    assert np.isfinite(outcome.head(1.0).logits(items)).all()
+
+
+@pytest.mark.parametrize("name", ["last-blocks", "contrastive"])
+def test_a_body_without_a_row_of_blocks_has_no_last_ones(
+    name: str, lesson: Lessons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graft.trainers.body._row_of_blocks", lambda *_: ())
+    with pytest.raises(ModelError, match="no row of blocks"):
+        tuned(name, lesson("sentence-transformer"))
+    assert tuned("finetune", lesson("sentence-transformer")).record.trained
