@@ -228,6 +228,18 @@ def test_a_range_test_may_move_the_rate_by_a_bounded_factor_and_nothing_else(
     assert tested.record.rates["block 1"] == pytest.approx(np.clip(whole.suggestion, rate / FREE, rate * FREE))
 
 
+@pytest.mark.parametrize(("steps", "apart"), [(10, False), (49, False), (50, True)])
+def test_a_range_test_unasked_costs_a_tenth_of_the_training_at_most(
+    steps: int, apart: bool, lesson: Lessons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the groups apart only where that, too, costs no more: of four groups there are five tests."""
+    asked: list[bool] = []
+    monkeypatch.setattr("graft.strategies.tuning.RANGE_STEPS", 1)
+    monkeypatch.setattr("graft.trainers.range_test.range_test", lambda *_, apart, **__: asked.append(apart) or ())
+    tuned("finetune", lesson("sentence-transformer"), {"range_test": None, "batch": 24, "epochs": steps})
+    assert asked == [apart]
+
+
 def test_what_holds_the_weights_where_they_were(lesson: Lessons) -> None:
     taught = lesson("sentence-transformer")
     free = tuned("finetune", taught, {"rate": 1e-3, "epochs": 3})

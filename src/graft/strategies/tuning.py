@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 TELLING = 256  # held-out items on which a loss is told after each epoch; nothing is chosen by it
 EVALUATED = 64  # items a forward pass takes
 RANGE_STEPS = 40
-IMPATIENT = (
-    "patience had no part in it: contrastive tuning has no validation loss, and a class with one item has none to spare."
-)
+IMPATIENT = "patience had no part in it: contrastive tuning has no validation loss, and a class with one item has none to spare."
 FREE = 3.0  # factor by which a range test may move a rate: its steepest point says little of a body that starts from a fitted probe
 
 
@@ -248,16 +246,19 @@ def _trainable_state(network: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _rates_tested(way: Course, feed: Any, objective: Any, job: Job) -> tuple[Recipe, tuple[RangeTest, ...]]:
-    """The recipe with rates that a range test on these items moved, where it is asked for or costs a tenth of the training at most."""
+    """The recipe with rates that a range test on these items moved, where it is asked for or costs a tenth of the training at most.
+
+    The groups are tested apart, which is told and moves nothing, where it is asked for or all tests together cost no more than that.
+    """
     recipe = job.recipe
     steps = (recipe.epochs or 1) * len(feed) / recipe.batch
     if recipe.range_test is False or (recipe.range_test is None and steps < 10 * RANGE_STEPS):
         return recipe, ()
     from graft.trainers.range_test import range_test
 
-    tests = range_test(
-        way.network, feed, objective, way.rates(recipe), recipe, seed=job.seed, steps=RANGE_STEPS, apart=True
-    )
+    rates = way.rates(recipe)
+    apart = bool(recipe.range_test) or steps >= 10 * RANGE_STEPS * (1 + len(rates.groups))
+    tests = range_test(way.network, feed, objective, rates, recipe, seed=job.seed, steps=RANGE_STEPS, apart=apart)
     found = {test.group: test.suggestion for test in tests}
     whole = found.get("all")
     if whole is not None and recipe.rate:
