@@ -17,6 +17,7 @@ from graft import settings
 from graft.encoders.tuned import TunedEncoder, new_network
 from graft.errors import ModelError, UsageError
 from graft.strategies.items import Items
+from graft.strategies.regimen import order
 from graft.strategies.trained import TRAINED, Trained
 from graft.strategies.tuning import FREE, Job, Outcome, fitted_probe, souped, tune
 from graft.trainers.recipe import with_settings
@@ -252,6 +253,22 @@ def test_what_holds_the_weights_where_they_were(lesson: Lessons) -> None:
     assert sum(tied.record.epochs[-1].drift.values()) < sum(free.record.epochs[-1].drift.values())
     (kept,) = tied.record.retained
     assert 0 <= kept.after <= 1 and 0 <= kept.before <= 1
+
+
+@pytest.mark.parametrize("name", ["lora", "head-only"])
+def test_what_holds_no_weight_that_is_trained_is_said(name: str, lesson: Lessons) -> None:
+    held = tuned(name, lesson("sentence-transformer"), {"l2sp": 1.0})
+    assert any("l2sp and ewc had no part" in note for note in held.record.notes)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 2.5, 4])
+def test_a_curriculum_ends_with_all_items(epochs: float, lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    recipe = with_settings(TRAINED["finetune"].recipe("text"), {"epochs": epochs, "order": "easy-by-loss"})
+    found = order(recipe, taught.items, taught.y_N, 0)
+    assert found is not None
+    last = math.ceil(epochs) - 1
+    assert [len(set(found(epoch).tolist())) == 24 for epoch in range(last + 1)] == [False] * last + [True]
 
 
 def test_batch_norm_keeps_its_statistics_unless_they_are_to_be_trained(lesson: Lessons) -> None:

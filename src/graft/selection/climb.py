@@ -219,7 +219,7 @@ def _affordable(ground: Ground, cost: Mapping[str, float], limits: Limits) -> in
     left, once = limits.left(), cost["refit"] + cost["shared"]
     if cost["fold"] * wanted + once <= left:
         return wanted
-    return 1 if cost["fold"] + once <= left or (limits.forced and left == float("inf")) else 0
+    return 1 if cost["fold"] + once <= left else 0
 
 
 def _measure(ground: Ground, rung: Trained, n_folds: int, best: Contender, train: Train) -> Contender:
@@ -278,7 +278,7 @@ def _told(name: str, gain: Interval, over: str, measured: Contender, metric: str
         "": "which proves no gain",
         "experience": "which proves nothing with so few labels; experience at this number of labels favours it, so it was taken",
     }
-    if gain.low is not None and gain.low > 0 and verdict != "proven":
+    if gain.low is not None and gain.low > 0 and verdict in ("", "ended"):
         words = {name: said.replace("proves", "with so few items proves") for name, said in words.items()}
     found = f"{factor * gain.value:+.{digits}f} {unit}{between} against {over} on {where}"
     return f"{name.capitalize()} trained the encoder: {found}, {words[verdict]}."

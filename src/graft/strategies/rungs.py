@@ -33,6 +33,9 @@ FISHER_ITEMS = 100  # of the retained task; each costs one way back
 EVALUATED = 64  # items a forward pass takes
 INSERTED = ("lora", "adapters", "lora+adapters", "prompt", "prefix")
 SHIFTING = ("prompt", "prefix")  # they move the vectors before anything is trained
+UNHELD = (
+    "l2sp and ewc had no part in it: they hold pretrained weights where they were, and here none of those is trained."
+)
 UNCHANGED = "Contrastive tuning takes the items as they are: augment, mixup and cutmix had no part in it."
 
 
@@ -179,7 +182,10 @@ class Course:
         """
         from graft.tensors.penalties import ewc, l2sp
 
-        if self.body is None or self.kind != "weights" or not (self.recipe.l2sp or self.recipe.ewc):
+        if not (self.recipe.l2sp or self.recipe.ewc):
+            return None
+        if self.body is None or self.kind != "weights":
+            self.notes = (*self.notes, UNHELD)
             return None
         held = [l2sp(self.body, self.original, self.recipe.l2sp)] if self.recipe.l2sp else []
         if self.recipe.ewc:
