@@ -16,6 +16,7 @@ from tests.strategies.conftest import Lesson, vectors
 from graft import settings
 from graft.encoders.tuned import TunedEncoder, new_network
 from graft.errors import ModelError, UsageError
+from graft.strategies.frozen import Task
 from graft.strategies.items import Items
 from graft.strategies.regimen import order
 from graft.strategies.trained import TRAINED, Trained
@@ -461,3 +462,16 @@ def test_a_body_without_a_row_of_blocks_has_no_last_ones(
     with pytest.raises(ModelError, match="no row of blocks"):
         tuned(name, lesson("sentence-transformer"))
     assert tuned("finetune", lesson("sentence-transformer")).record.trained
+
+
+def test_names_of_many_classes_are_no_items(lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    texts = tuple(f"animal {n}" for n in range(9))
+    items = Items.of(taught.items.encoder, taught.items.store.contents, taught.items.x_ND, texts, texts)
+    for n_classes in (8, 9):
+        y_N = np.arange(24) % n_classes
+        course = tuned("contrastive", Lesson(items, y_N, Task(n_classes))).course
+        assert course.feed(items, y_N, 0).besides == (8 if n_classes == 8 else 0)
+        steps = math.ceil(60 / (24 * 23 / 2)) if n_classes == 9 else math.ceil(60 / (8 * 7 / 2))
+        rows = steps * ((8 + 8) if n_classes == 8 else 24)
+        assert course.passes(course.recipe, 24) == pytest.approx(rows / 24)

@@ -77,8 +77,8 @@ def test_trials_know_the_class_names_as_a_fit_does(tmp_path: Path, monkeypatch: 
     """They are items of contrastive batches: without them another training than that of `fit` would be searched."""
     met: list[Any] = []
 
-    def tuned(rung: Any, items: Any, *_: Any) -> Any:
-        met.append(items.store.class_texts)
+    def tuned(*given: Any) -> Any:
+        met.append(given[1].store.class_texts)
         raise ModelError("that was all")
 
     monkeypatch.setattr("graft.strategies.tuning.tune", tuned)

@@ -95,9 +95,14 @@ class Course:
         )
 
     def _named(self, items: Items, present_P: IntArray) -> tuple[Rows, torch.Tensor] | None:
-        """Names of the classes that occur, as rows of the network's batches, with their codes."""
+        """Names of the classes that occur, as rows of the network's batches, with their codes; None where they are many.
+
+        Beside 64 items of some 16 classes the names of 77 were 1.4 points worse on Banking77 at 5 a class than none (one draw), in twice the time.
+        """
+        from graft.strategies.contrast import MANY_CLASSES
+
         named = items.of_classes()
-        if named is None:
+        if named is None or len(present_P) > MANY_CLASSES:
             return None
         return self.rows(named[present_P]), torch.arange(len(present_P))
 
@@ -114,11 +119,11 @@ class Course:
         epochs = float(recipe.epochs or 1)
         if not self.refits:
             return epochs
-        from graft.strategies.contrast import contrast_steps, suited
+        from graft.strategies.contrast import MANY_CLASSES, contrast_steps, suited
 
         assert self.body is not None
         n_classes = len(self.head.intercept)
-        names = n_classes if self.body.encoder.info.modality == "text" else 0
+        names = n_classes if n_classes <= MANY_CLASSES and self.body.encoder.info.modality == "text" else 0
         own = suited(recipe, n_items, n_classes)
         rows = contrast_steps(own, n_items, n_classes) * (min(own.batch, n_items) + names)
         return epochs * rows / max(1, n_items)
