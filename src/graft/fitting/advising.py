@@ -25,7 +25,6 @@ from graft.planning import domain
 from graft.planning.advice import DataFacts, EncoderAdvice, PlanResult
 from graft.planning.costs import PACE, Load, machine
 from graft.planning.described import Description
-from graft.planning.domain import Distance
 from graft.planning.encoders import Entry, rank
 from graft.planning.expectation import Ground
 from graft.planning.foretold import ground_of
@@ -56,7 +55,7 @@ def planned(dataset: Dataset, references: Sequence[str], wish: Wish) -> PlanResu
     known = before_encoding(dataset, split=None, test=None, shots=wish.shots, seed=wish.seed)
     counts_C = np.bincount(dataset.labels[known.train], minlength=len(dataset.classes))
     if np.count_nonzero(counts_C) < 2:
-        return _from_counts(dataset, known, fit, unfit, wish)
+        return _from_counts(dataset, known, fit[0], wish)
     sample, held = _sample(known, wish.seed)
     part = dataset.take(sample.train)
     inner = replace(sample, train=np.arange(len(part)), test=held)
@@ -235,17 +234,11 @@ def _entry(pool: Pool, parted: Parted, situation: Situation) -> Entry:
     )
 
 
-def _from_counts(
-    dataset: Dataset, known: Partition, references: Sequence[str], unfit: Sequence[tuple[str, str]], wish: Wish
-) -> PlanResult:
-    """Advice where there is nothing to learn from: labels of one class, or none at all. Several encoders are ranked by size and pretraining."""
+def _from_counts(dataset: Dataset, known: Partition, reference: str, wish: Wish) -> PlanResult:
+    """Advice where there is nothing to learn from: labels of one class, or none at all."""
+    encoder = open_encoder(reference, modality=dataset.modality)
     some = np.sort(np.random.default_rng(wish.seed).permutation(len(dataset))[: domain.LOOKED_AT])
     contents = [dataset.contents[i] for i in some]
-    opened = {
-        encoder.info.reference: encoder for encoder in (open_encoder(r, modality=dataset.modality) for r in references)
-    }
-    rows, decided = rank([Entry(encoder.info, Distance("unknown")) for encoder in opened.values()], unfit)
-    encoder = opened[rows[0].reference]
     with VectorCache.open() as cache:
         done = encode(contents, encoder, cache=cache)
     labelled, classes = len(known.train), len(np.unique(dataset.labels[known.train]))
@@ -276,9 +269,7 @@ def _from_counts(
         names=dataset.classes,
         columns=dataset.columns,
     )
-    rows = (replace(rows[0], distance=seen), *rows[1:])
-    several = len(references) + len(unfit) > 1
-    result = _result(situation, facts, dataset.name, info.reference, rows if several else (), decided)
+    result = _result(situation, facts, dataset.name, info.reference, (), "")
     why = (
         "There are no labels"
         if not classes

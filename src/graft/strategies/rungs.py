@@ -297,9 +297,14 @@ def _last_blocks(
 ) -> Course:
     """The topmost groups on kept activations of those below.
 
-    A body that cannot be cut is run whole with the lower part frozen, and so is any where items change from epoch to epoch.
+    A body that cannot be cut is run whole with the lower part frozen, and so is any where items change from epoch to epoch. Raises ModelError
+    for one without a row of blocks.
     """
     groups = body.groups()
+    if not body.blocks:
+        raise ModelError(
+            f"{body.encoder.info.reference} has no row of blocks of which the last could be trained. Take lora or finetune."
+        )
     first = max(1, len(groups) - (recipe.last or 2) - int(groups[-1].name == "top"))
     made = Course(strategy, recipe, WholeNetwork(body, head), head, body, Items.rows, groups[first:], original=original)
     try:
