@@ -237,7 +237,12 @@ def test_a_range_test_unasked_costs_a_tenth_of_the_training_at_most(
     """With the groups apart only where that, too, costs no more: of four groups there are five tests."""
     asked: list[bool] = []
     monkeypatch.setattr("graft.strategies.tuning.RANGE_STEPS", 1)
-    monkeypatch.setattr("graft.trainers.range_test.range_test", lambda *_, apart, **__: asked.append(apart) or ())
+
+    def tested(*_: Any, **options: Any) -> tuple[()]:
+        asked.append(options["apart"])
+        return ()
+
+    monkeypatch.setattr("graft.trainers.range_test.range_test", tested)
     tuned("finetune", lesson("sentence-transformer"), {"range_test": None, "batch": 24, "epochs": steps})
     assert asked == [apart]
 

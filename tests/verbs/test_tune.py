@@ -83,7 +83,7 @@ def test_trials_know_the_class_names_as_a_fit_does(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("graft.strategies.tuning.tune", tuned)
     data = small_inputs.table(tmp_path / "news.csv", small_inputs.rows(12))
-    over = {"strategy": "contrastive", "over": "last=1|2", "method": "grid", "group": "none"}
+    over: dict[str, Any] = {"strategy": "contrastive", "over": "last=1|2", "method": "grid", "group": "none"}
     graft.tune(data, **over, out=tmp_path / "o")
     assert len(met) == 3 and all(len(texts) == 2 for texts in met)
 
