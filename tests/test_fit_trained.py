@@ -92,6 +92,8 @@ def test_a_trained_rung_is_measured_reported_and_kept(fitted: tuple[dict[str, An
     assert "last-blocks" in (out / "report.html").read_text()
     assert "trained further" in (out / "model" / "README.md").read_text()
     assert "--train" in tree["command"] and "splits=1" in tree["command"]
+    # with a frozen strategy named beside it, it would have to prove its gain when the result is reproduced
+    assert "--strategies last-blocks " in tree["command"]
 
 
 def test_the_model_read_back_answers_as_the_report_says(fitted: tuple[dict[str, Any], Path], table: Path) -> None:

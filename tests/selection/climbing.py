@@ -18,6 +18,7 @@ from graft.selection.trials import Plan
 from graft.strategies.frozen import Task
 from graft.strategies.items import Items
 from graft.strategies.trained import Trained
+from graft.trainers.recipe import Recipe
 
 N, FOLDS = 100, 5
 Wrong = Callable[[float], NDArray[np.bool_]]  # by the share of the way: which of the N items are answered wrongly
@@ -60,14 +61,14 @@ def places(items: Items) -> NDArray[np.int64]:
 
 @dataclass
 class Course:
-    """One pass over the items, which need no preparation."""
+    """As many passes as the recipe's epochs, over items that need no preparation."""
 
     def rows(self, items: Items) -> None:
         del items
 
-    def passes(self, n_items: int) -> float:
+    def passes(self, recipe: Recipe, n_items: int) -> float:
         del n_items
-        return 1.0
+        return float(recipe.epochs or 1)
 
 
 @dataclass
@@ -114,6 +115,6 @@ class School:
             self.now += self.seconds.get(rung.name, 1.0)
         given = self.errors[rung.name]
         mask: Wrong = given if callable(given) else lambda _: given
-        speed = 80 / self.seconds.get(rung.name, 1.0)
+        speed = 80 * (rung.recipe("text").epochs or 1) / self.seconds.get(rung.name, 1.0)
         record = TrainingRecord(rung.name, items_per_second=speed, recipe={"epochs": 1})
         return Outcome(lambda share: logits_of(self.y_N, mask(share)), record)

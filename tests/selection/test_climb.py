@@ -69,7 +69,7 @@ def test_it_ends_at_the_first_rung_without_a_proven_gain() -> None:
     assert status(found) == {"last-blocks": "measured", "lora": "measured", "finetune": "skipped"}
     assert "the rung before it, lora, gained nothing" in reason(found, "finetune")
     skipped = found.results[2].training
-    assert skipped is not None and skipped.predicted_seconds == pytest.approx(3, rel=0.01)
+    assert skipped is not None and skipped.predicted_seconds == pytest.approx(3, rel=0.5)
     assert found.winner is not None and found.winner.name == "last-blocks"
     assert "so the climb ended" in found.why
 
@@ -244,3 +244,15 @@ def test_a_first_fold_that_has_one_class_to_learn_from_does_not_hang() -> None:
     found = climbed(School(y_N, {"last-blocks": NONE}), ground_of(HALF, y_N=y_N, plan=plan), RUNGS[:1])
     assert status(found) == {"last-blocks": "skipped"}
     assert "one class" in reason(found, "last-blocks")
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_one_item_more_in_every_fold_proves_nothing_though_the_folds_agree(forced: bool) -> None:
+    """Their differences are equal, so that the interval has no width; five items that all fall on one side are chance in one case of sixteen."""
+    school = School(Y, {"lora": HALF & ~wrong(0, 20, 40, 60, 80)})
+    found = climbed(school, rungs=(TRAINED["lora"],), forced=forced)
+    (result,) = found.results
+    assert result.gain is not None and result.gain.low is not None and result.gain.low > 0
+    assert found.winner is None and "which with so few items proves no gain" in found.why
+    enough = School(Y, {"lora": HALF & ~wrong(0, 2, 20, 22, 40, 42, 60, 62, 80, 82)})
+    assert climbed(enough, rungs=(TRAINED["lora"],), forced=forced).winner is not None

@@ -23,6 +23,12 @@ def made(n: int = 120, spread: float = 0.5, seed: int = 0) -> tuple[NDArray[np.f
     return x_ND, y_N, Task(CLASSES, unit_rows(centres_CD + 0.3 * rng.normal(size=centres_CD.shape)), "text")
 
 
+def test_where_all_items_are_of_one_group_no_number_of_folds_is_asked_for() -> None:
+    """Not "allowed are 2 to 1": there is nothing to name, and the choice says that it was not measured."""
+    y_N, together = np.array([0, 1, 0, 1]), np.zeros(4, np.int64)
+    assert draw_plan(y_N, together, n_folds=5) is None is draw_plan(y_N, together)
+
+
 def test_every_strategy_is_measured_on_the_same_folds() -> None:
     x_ND, y_N, task = made()
     found = select([Candidate("e", x_ND, task)], y_N)

@@ -45,7 +45,6 @@ def feed(
 )
 def test_as_many_batches_as_give_the_pairs(pairs: int, batch: int, n: int, steps: int) -> None:
     assert contrast_steps(Recipe(epochs=1, batch=batch, pairs=pairs), n, 2) == steps
-    assert contrast_steps(Recipe(epochs=3, batch=batch, pairs=pairs), n, 2) == 3 * steps
 
 
 def test_without_a_number_of_pairs_rounds_of_the_items_within_bounds() -> None:
@@ -59,7 +58,6 @@ def test_without_a_number_of_pairs_rounds_of_the_items_within_bounds() -> None:
         assert contrast_steps(plain, 100_000, classes) == MOST[last]
         n = math.floor((FEWEST + 12) * 16 / rounds)
         assert FEWEST < contrast_steps(plain, n, classes) == math.ceil(rounds * n / 16) < MOST[last]
-    assert contrast_steps(Recipe(epochs=0.01, batch=16), 10, 2) == 1
 
 
 def test_every_class_is_met_as_often() -> None:

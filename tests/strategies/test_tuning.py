@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ from tests.strategies.conftest import Lesson, vectors
 from graft import settings
 from graft.encoders.tuned import TunedEncoder, new_network
 from graft.errors import ModelError, UsageError
+from graft.strategies.frozen import Task
 from graft.strategies.items import Items
+from graft.strategies.regimen import order
 from graft.strategies.trained import TRAINED, Trained
 from graft.strategies.tuning import FREE, Job, Outcome, fitted_probe, souped, tune
 from graft.trainers.recipe import with_settings
+from graft.trainers.stepping import Stepper
 
 Lessons = Callable[[str], Lesson]
 
@@ -197,6 +201,19 @@ def test_patience_stops_by_items_taken_from_the_training_alone(lesson: Lessons) 
     assert len(tuned("last-blocks", few, given).items) == 4  # a class of one cannot be divided
 
 
+@pytest.mark.parametrize("name", ["last-blocks", "contrastive"])
+def test_patience_without_items_of_its_own_neither_stops_by_others_nor_wastes_any(name: str, lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    lone = Lesson(taught.items, np.where(np.arange(24) == 0, 2, np.arange(24) % 2), taught.task)
+    one = lone if name == "last-blocks" else taught
+    worse = (taught.items, (one.y_N + 1) % 2)  # the better it learns, the larger the loss on these
+    given = {"epochs": 6, "rate": 1e-2, "head_rate": 1e-1}
+    patient, plain = (tuned(name, one, given | {"patience": n}, held=worse) for n in (1, 0))
+    assert len(patient.items) == 24 and patient.record.stopped == ""
+    assert all(torch.equal(value, patient.after[key]) for key, value in plain.after.items())
+    assert any("patience had no part" in note for note in patient.record.notes) and not plain.record.notes
+
+
 def test_a_range_test_may_move_the_rate_by_a_bounded_factor_and_nothing_else(
     lesson: Lessons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +230,23 @@ def test_a_range_test_may_move_the_rate_by_a_bounded_factor_and_nothing_else(
     assert tested.record.rates["block 1"] == pytest.approx(np.clip(whole.suggestion, rate / FREE, rate * FREE))
 
 
+@pytest.mark.parametrize(("steps", "apart"), [(10, False), (49, False), (50, True)])
+def test_a_range_test_unasked_costs_a_tenth_of_the_training_at_most(
+    steps: int, apart: bool, lesson: Lessons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the groups apart only where that, too, costs no more: of four groups there are five tests."""
+    asked: list[bool] = []
+    monkeypatch.setattr("graft.strategies.tuning.RANGE_STEPS", 1)
+
+    def tested(*_: Any, **options: Any) -> tuple[()]:
+        asked.append(options["apart"])
+        return ()
+
+    monkeypatch.setattr("graft.trainers.range_test.range_test", tested)
+    tuned("finetune", lesson("sentence-transformer"), {"range_test": None, "batch": 24, "epochs": steps})
+    assert asked == [apart]
+
+
 def test_what_holds_the_weights_where_they_were(lesson: Lessons) -> None:
     taught = lesson("sentence-transformer")
     free = tuned("finetune", taught, {"rate": 1e-3, "epochs": 3})
@@ -225,6 +259,22 @@ def test_what_holds_the_weights_where_they_were(lesson: Lessons) -> None:
     assert sum(tied.record.epochs[-1].drift.values()) < sum(free.record.epochs[-1].drift.values())
     (kept,) = tied.record.retained
     assert 0 <= kept.after <= 1 and 0 <= kept.before <= 1
+
+
+@pytest.mark.parametrize("name", ["lora", "head-only"])
+def test_what_holds_no_weight_that_is_trained_is_said(name: str, lesson: Lessons) -> None:
+    held = tuned(name, lesson("sentence-transformer"), {"l2sp": 1.0})
+    assert any("l2sp and ewc had no part" in note for note in held.record.notes)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 2.5, 4])
+def test_a_curriculum_ends_with_all_items(epochs: float, lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    recipe = with_settings(TRAINED["finetune"].recipe("text"), {"epochs": epochs, "order": "easy-by-loss"})
+    found = order(recipe, taught.items, taught.y_N, 0)
+    assert found is not None
+    last = math.ceil(epochs) - 1
+    assert [len(set(found(epoch).tolist())) == 24 for epoch in range(last + 1)] == [False] * last + [True]
 
 
 def test_batch_norm_keeps_its_statistics_unless_they_are_to_be_trained(lesson: Lessons) -> None:
@@ -364,3 +414,69 @@ def test_contrastive_tuning_says_that_it_takes_items_as_they_are(lesson: Lessons
     asked = tuned("contrastive", lesson("text"), {"augment": "typos"})
     assert any("augment" in note for note in asked.record.notes)
     assert not any("augment" in note for note in tuned("contrastive", lesson("text")).record.notes)
+
+
+@pytest.mark.parametrize(("epochs", "passes"), [(0.5, 0.5), (1, 1), (3, 3)])
+def test_contrastive_tuning_takes_as_many_rounds_as_it_has_epochs(
+    epochs: float, passes: float, lesson: Lessons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch whole, with the names of the classes beside the items; and a rehearsal foretells all rounds, not only its own."""
+    taught = lesson("sentence-transformer")
+    met: list[list[int]] = []
+    pieces = Stepper._pieces
+
+    def seen(self: Stepper, batches: Any) -> Iterator[dict[str, torch.Tensor]]:
+        for piece in pieces(self, batches):
+            met.append(piece["targets"].tolist())
+            yield piece
+
+    monkeypatch.setattr(Stepper, "_pieces", seen)
+    outcome = tuned("contrastive", taught, {"epochs": epochs})
+    steps = math.ceil(60 / (8 * 7 / 2))
+    assert len(met) == max(1, round(steps * passes))
+    assert all(len(targets) == 8 + 3 and targets[-3:] == [0, 1, 2] for targets in met)
+    short = outcome.course
+    for long in (1.0, 4.0):
+        recipe = replace(short.recipe, epochs=long)
+        assert short.passes(recipe, 24) == pytest.approx(long * steps * (8 + 3) / 24)
+
+
+def test_a_training_passes_its_items_once_an_epoch(lesson: Lessons) -> None:
+    rehearsed = tuned("finetune", lesson("sentence-transformer")).course
+    assert rehearsed.passes(replace(rehearsed.recipe, epochs=7.0), 100) == 7
+
+
+@pytest.mark.parametrize("name", ["last-blocks", "contrastive"])
+def test_a_bag_of_words_whose_blocks_see_one_vector_a_text(name: str, lesson: Lessons) -> None:
+    """What `graft pretrain` makes of texts may be tuned further: there is nothing to keep below its blocks."""
+    taught = lesson("sentence-transformer")
+    contents = list(taught.items.store.contents)
+    bag = new_network("text", {"seed": 0}, [str(content) for content in contents])
+    items = Items.of(bag, contents, vectors(bag, contents), taught.items.store.classes, taught.items.store.class_texts)
+    outcome = tuned(name, replace(taught, items=items))
+    assert [group.name for group in outcome.course.groups] == ["block 0"]
+    assert any("lower layers were run in every epoch" in note for note in outcome.record.notes)
+    assert np.isfinite(outcome.head(1.0).logits(items)).all()
+
+
+@pytest.mark.parametrize("name", ["last-blocks", "contrastive"])
+def test_a_body_without_a_row_of_blocks_has_no_last_ones(
+    name: str, lesson: Lessons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graft.trainers.body._row_of_blocks", lambda *_: ())
+    with pytest.raises(ModelError, match="no row of blocks"):
+        tuned(name, lesson("sentence-transformer"))
+    assert tuned("finetune", lesson("sentence-transformer")).record.trained
+
+
+def test_names_of_many_classes_are_no_items(lesson: Lessons) -> None:
+    taught = lesson("sentence-transformer")
+    texts = tuple(f"animal {n}" for n in range(9))
+    items = Items.of(taught.items.encoder, taught.items.store.contents, taught.items.x_ND, texts, texts)
+    for n_classes in (8, 9):
+        y_N = np.arange(24) % n_classes
+        course = tuned("contrastive", Lesson(items, y_N, Task(n_classes))).course
+        assert course.feed(items, y_N, 0).besides == (8 if n_classes == 8 else 0)
+        steps = math.ceil(60 / (24 * 23 / 2)) if n_classes == 9 else math.ceil(60 / (8 * 7 / 2))
+        rows = steps * ((8 + 8) if n_classes == 8 else 24)
+        assert course.passes(course.recipe, 24) == pytest.approx(rows / 24)

@@ -117,6 +117,14 @@ def test_what_a_teacher_is_worth_is_paired(digits: Path, teacher: Path) -> None:
     assert worth.gain.n == worth.teacher.n == 20
 
 
+def test_none_leaves_rate_and_epochs_to_the_network() -> None:
+    """Read as no rate at all, nothing would have been trained, and nothing said."""
+    plain = recipe_of(None, "")("image")
+    assert plain.rate and plain.epochs and recipe_of(None, "rate=none,epochs=none")("image") == plain
+    with pytest.raises(UsageError, match="head: not used"):
+        recipe_of("minilm", "head=refit")
+
+
 def test_texts_get_a_bag_of_words(texts: Path, tmp_path: Path) -> None:
     result = graft.pretrain(texts, supervised=True, train="epochs=10,rate=1e-2,patience=9", out=tmp_path / "bag")
     assert result.network == "bag" and result.modality == "text"

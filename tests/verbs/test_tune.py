@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests import small_inputs
 
 import graft
 from graft import cli
-from graft.errors import DataError, MissingError, StorageError, UsageError
+from graft.errors import DataError, MissingError, ModelError, StorageError, UsageError
 from graft.fitting import validation
 from graft.results import TuneResult
 from graft.store.files import alone
@@ -70,6 +71,21 @@ def test_what_is_found_and_written(searched: TuneResult) -> None:
     from graft.verbs.show import show
 
     assert show(folder) == searched
+
+
+def test_trials_know_the_class_names_as_a_fit_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are items of contrastive batches: without them another training than that of `fit` would be searched."""
+    met: list[Any] = []
+
+    def tuned(*given: Any) -> Any:
+        met.append(given[1].store.class_texts)
+        raise ModelError("that was all")
+
+    monkeypatch.setattr("graft.strategies.tuning.tune", tuned)
+    data = small_inputs.table(tmp_path / "news.csv", small_inputs.rows(12))
+    over: dict[str, Any] = {"strategy": "contrastive", "over": "last=1|2", "method": "grid", "group": "none"}
+    graft.tune(data, **over, out=tmp_path / "o")
+    assert len(met) == 3 and all(len(texts) == 2 for texts in met)
 
 
 def test_every_trial_has_the_same_part_and_never_the_test_part(

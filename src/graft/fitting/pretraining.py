@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 NETWORKS = {"cnn": "image", "bag": "text"}
 KINDS = {"text": "texts", "image": "pictures"}
 BLANK = {"norm"}  # settings that mean something for pretrained weights alone
-UNUSED = {"range_test", "last", "rank", "width", "length", "final", "splits", "temperature", "pairs", "l2sp", "ewc"}
+UNUSED = {"range_test", "last", "rank", "width", "length", "final", "splits", "pairs", "l2sp", "ewc", "head"}
 THUMBNAILS = "pixels:8"  # by which pictures that cannot be read are found before a training begins
 COMPARED = 16  # items whose vectors the saved encoder must give again
 CLOSE = 1e-4  # of the largest value
@@ -118,7 +118,7 @@ def recipe_of(network: str | None, train: str) -> Callable[[str], Recipe]:
         problems.append(error.message)
     if problems:
         raise UsageError("--train: " + " ".join(problems))
-    return lambda modality: with_settings(rung.recipes[modality], given)
+    return rung.with_given(given).recipe
 
 
 def enrol(

@@ -24,7 +24,7 @@ from graft.strategies.frozen import Task
 from graft.strategies.items import Items
 from graft.strategies.rungs import Course, blank_course, course
 from graft.strategies.trained import TRAINED
-from graft.strategies.tuning import fitted_probe
+from graft.strategies.tuning import IMPATIENT, fitted_probe, to_stop_by
 from graft.tensors.objectives import distillation
 from graft.trainers.batches import Batch, Prepared
 from graft.trainers.loop import Hooks, train
@@ -74,7 +74,8 @@ def school(lesson: Lesson) -> Schooled:
     recipe = lesson.recipe
     _check(lesson)
     items, y_N, held = lesson.items, lesson.y_N, None
-    if recipe.patience and (parts := _parts(y_N, recipe.validation, lesson.seed)):
+    parts = to_stop_by(y_N, recipe.validation, lesson.seed) if recipe.patience else None
+    if parts is not None:
         held = (items[parts[1]], y_N[parts[1]])
         items, y_N = items[parts[0]], y_N[parts[0]]
     way = _course(lesson, items, y_N)
@@ -93,6 +94,8 @@ def school(lesson: Lesson) -> Schooled:
     )
     teaches = lesson.teacher_NC is not None
     record = way.record("distillation" if teaches else "supervised", run, recipe)
+    if recipe.patience and parts is None:
+        record = replace(record, notes=(*record.notes, IMPATIENT))
     record = replace(record, measured_on="", recipe={**record.recipe, **(_teaching(lesson) if teaches else {})})
     encoder = way.encoder()
     assert encoder is not None, "there is a body to train"
@@ -154,15 +157,6 @@ def _objective(way: Course, lesson: Lesson) -> Callable[[nn.Module, dict[str, Te
     if lesson.teacher_NC is None:
         return way.objective(None)
     return distillation(lambda batch: batch["teacher"], temperature=lesson.temperature, weight=lesson.weight)
-
-
-def _parts(y_N: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Positions to learn from and to stop by; None where a class has one item only."""
-    from graft.data.splits import hold_out
-
-    if np.bincount(y_N)[np.unique(y_N)].min() < 2:
-        return None
-    return hold_out(y_N, None, share, np.random.default_rng(seed))
 
 
 def _evaluation(way: Course, items: Items, y_N: NDArray[np.int64]) -> Callable[[nn.Module], tuple[float, float | None]]:

@@ -223,19 +223,22 @@ def _retained(dataset: Dataset | None, encoder: Encoder, seed: int) -> tuple[Ite
     return Items.of(encoder, kept, done.vectors), dataset.labels[some][done.index]
 
 
-def what_time_let_run(results: Sequence[StrategyResult], given: Mapping[str, str]) -> dict[str, str | None]:
+def what_time_let_run(
+    results: Sequence[StrategyResult], given: Mapping[str, str], *, only: bool
+) -> dict[str, str | None]:
     """Flags of a fit that does the same again however fast the machine: the strategies that were measured, and on how many folds.
 
-    Nothing where time decided nothing.
+    Nothing where time decided nothing. Where `only` trained ones could be chosen they alone are named again, for with a frozen one beside them
+    they would have to prove a gain.
     """
     trained = [r for r in results if r.name in TRAINED]
     timed = any(r.training is not None and r.training.predicted_seconds is not None for r in trained)
     if not timed and all(r.status != "stopped" for r in results):
         return {}
-    flags: dict[str, str | None] = {
-        "budget": None,
-        "strategies": ",".join(dict.fromkeys(r.name for r in results if r.status == "measured")),
-    }
+    measured = [r for r in results if r.status == "measured"]
+    again = [r for r in measured if r.name in TRAINED] if only else []
+    names = ",".join(dict.fromkeys(r.name for r in again or measured))
+    flags: dict[str, str | None] = {"budget": None, "strategies": names}
     folds = [r.training.folds for r in trained if r.training is not None and r.training.folds]
     if folds:
         flags["train"] = ",".join(f"{key}={value}" for key, value in {**given, "splits": str(max(folds))}.items())

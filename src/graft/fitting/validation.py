@@ -150,7 +150,9 @@ class _Trials:
 
         where = self.where
         if self._items is None:
-            self._items = Items.of(where.encoder, where.dataset.contents, where.x_ND, where.dataset.classes)
+            dataset = where.dataset
+            said = dataset.class_descriptions()  # items of contrastive batches, as in a fit
+            self._items = Items.of(where.encoder, dataset.contents, where.x_ND, dataset.classes, said)
             self._probe = self._best_probe()
         given = {**self.fixed, **tried} if tried else {}
         rung = self.rung.with_given(given, self._probe)

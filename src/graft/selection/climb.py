@@ -87,7 +87,7 @@ def climb(ground: Ground, rungs: Sequence[Trained], limits: Limits, train: Train
         gain = measured.gain_over(best, ground)
         results[rung.name] = measured.result(ground, rung, gain, best.name, cost)
         run.append((rung, measured))
-        proven = gain.low is not None and gain.low > 0
+        proven = gain.low is not None and gain.low > 0 and _enough_mended(measured, best)
         expected = _expected(ground, rung, frozen) if best is frozen else 0.0
         favoured = worth_taking(gain, expected, items=sum(map(len, _validated(measured))), metric=ground.metric)
         verdict = "proven" if proven else "experience" if favoured else ""
@@ -165,6 +165,18 @@ def _nothing_to_gain(best: Contender, *, experience: bool) -> str | None:
     return f"{best.name} makes {made} on the folds, too few for any rung to prove that it does better"
 
 
+def _enough_mended(found: Contender, best: Contender) -> bool:
+    """Whether it is right on so many more items, of the folds both answered, that a sign test could prove it.
+
+    The folds' interval alone says too much where few folds differ by the same one item, for then it has no width. Other metrics than
+    accuracy do not move in steps of one item.
+    """
+    if found.metric != "accuracy":
+        return True
+    both = sorted(set(found.logits) & set(best.logits))
+    return _mistakes(best.on(both)) - _mistakes(found.on(both)) >= FEWEST_ERRORS
+
+
 def rehearse(ground: Ground, rung: Trained, train: Train) -> dict[str, float]:
     """Seconds that the rung is predicted to take, from a few of its steps on a few items.
 
@@ -190,7 +202,7 @@ def rehearse(ground: Ground, rung: Trained, train: Train) -> dict[str, float]:
     outcome.head(1.0).logits(few)
     forward = (time.perf_counter() - started) / len(few)
     step = 1 / max(outcome.record.items_per_second, 1e-9)
-    passes = outcome.course.passes(len(train_part))
+    passes = outcome.course.passes(recipe, len(train_part))  # the rehearsal's own is of one pass
     evaluated = len(validation) * len(rung.settings(np.bincount(ground.y_N)))
     return {
         "fold": passes * len(train_part) * step + forward * evaluated,
@@ -207,7 +219,7 @@ def _affordable(ground: Ground, cost: Mapping[str, float], limits: Limits) -> in
     left, once = limits.left(), cost["refit"] + cost["shared"]
     if cost["fold"] * wanted + once <= left:
         return wanted
-    return 1 if cost["fold"] + once <= left or (limits.forced and left == float("inf")) else 0
+    return 1 if cost["fold"] + once <= left else 0
 
 
 def _measure(ground: Ground, rung: Trained, n_folds: int, best: Contender, train: Train) -> Contender:
@@ -266,5 +278,7 @@ def _told(name: str, gain: Interval, over: str, measured: Contender, metric: str
         "": "which proves no gain",
         "experience": "which proves nothing with so few labels; experience at this number of labels favours it, so it was taken",
     }
+    if gain.low is not None and gain.low > 0 and verdict in ("", "ended"):
+        words = {name: said.replace("proves", "with so few items proves") for name, said in words.items()}
     found = f"{factor * gain.value:+.{digits}f} {unit}{between} against {over} on {where}"
     return f"{name.capitalize()} trained the encoder: {found}, {words[verdict]}."

@@ -182,7 +182,7 @@ def draw_plan(
     """
     alone_N = np.arange(len(y_N)) if groups is None else np.unique(groups, return_inverse=True)[1]
     n_groups = int(alone_N.max()) + 1
-    if n_folds is not None and not 2 <= n_folds <= n_groups:
+    if n_folds is not None and n_groups > 1 and not 2 <= n_folds <= n_groups:
         raise UsageError(
             f"--folds {n_folds}: allowed are 2 to {n_groups}, the number of training items that may be parted."
         )

@@ -47,24 +47,22 @@ def suited(recipe: Recipe, n_items: int, n_classes: int) -> Recipe:
 
 
 def contrast_steps(recipe: Recipe, n_items: int, n_classes: int) -> int:
-    """How many batches are drawn: as many as give `pairs` pairs, else a few rounds of the items within bounds, times the epochs."""
+    """How many batches an epoch has: as many as give `pairs` pairs, else a few rounds of the items within bounds."""
     batch = min(recipe.batch, max(2, n_items))
     if recipe.pairs:
-        steps = math.ceil(recipe.pairs / (batch * (batch - 1) / 2))
-    else:
-        depth = ALL if (recipe.last or 0) >= ALL else UPPER
-        rounds = ROUNDS_OF_MANY if n_classes > MANY_CLASSES else ROUNDS[depth]
-        steps = min(MOST[depth], max(FEWEST, math.ceil(rounds * n_items / batch)))
-    return max(1, round(steps * (recipe.epochs or 1.0)))
+        return math.ceil(recipe.pairs / (batch * (batch - 1) / 2))
+    depth = ALL if (recipe.last or 0) >= ALL else UPPER
+    rounds = ROUNDS_OF_MANY if n_classes > MANY_CLASSES else ROUNDS[depth]
+    return min(MOST[depth], max(FEWEST, math.ceil(rounds * n_items / batch)))
 
 
 class ContrastFeed:
-    """Feed of class-balanced batches; one epoch holds all of them, so that warm-up and schedule span the whole."""
+    """Feed of class-balanced batches, `besides` the names of the classes in each, which meet all items of the batch."""
 
     def __init__(
         self, items: Prepared, targets: Tensor, recipe: Recipe, seed: int, named: tuple[Prepared, Tensor] | None = None
     ) -> None:
-        self.named = named
+        self.named, self.besides = named, 0 if named is None else len(named[1])
         self.items, self.targets, self.seed = items, targets, seed
         self.batch_size = recipe.batch
         self.steps = contrast_steps(recipe, len(items), len(np.unique(targets.numpy())))

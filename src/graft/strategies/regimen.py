@@ -5,6 +5,7 @@ Legend: B items of a batch, P classes with at least one example.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -96,7 +97,10 @@ def objective(recipe: Recipe, *, contrast: bool, n_classes: int, weights_P: NDAr
 
 
 def order(recipe: Recipe, items: Items, y_N: IntArray, seed: int) -> Callable[[int], NDArray[Any]] | None:
-    """The order of items by epoch, None for a shuffle; difficulty is told by a linear probe on the frozen vectors."""
+    """The order of items by epoch, None for a shuffle; difficulty is told by a linear probe on the frozen vectors.
+
+    The last epoch has all items: none is left out of the training for being hard.
+    """
     if recipe.order == "shuffled":
         return None
     end, _, by = recipe.order.partition("-by-")
@@ -106,4 +110,5 @@ def order(recipe: Recipe, items: Items, y_N: IntArray, seed: int) -> Callable[[i
         (probe,) = fit_path(items.x_ND, y_N, int(np.max(y_N)) + 1, cs=(1.0,))
         logits = probe.logits(items.x_ND)
         difficulty = loss_difficulty(logits, y_N) if by == "loss" else entropy_difficulty(logits)
-    return curriculum(difficulty, epochs=recipe.epochs or 1, seed=seed, hardest_first=end == "hard", labels=y_N)
+    last = max(0, math.ceil(recipe.epochs or 1) - 1)
+    return curriculum(difficulty, epochs=last, seed=seed, hardest_first=end == "hard", labels=y_N)

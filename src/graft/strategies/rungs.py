@@ -33,6 +33,9 @@ FISHER_ITEMS = 100  # of the retained task; each costs one way back
 EVALUATED = 64  # items a forward pass takes
 INSERTED = ("lora", "adapters", "lora+adapters", "prompt", "prefix")
 SHIFTING = ("prompt", "prefix")  # they move the vectors before anything is trained
+UNHELD = (
+    "l2sp and ewc had no part in it: they hold pretrained weights where they were, and here none of those is trained."
+)
 UNCHANGED = "Contrastive tuning takes the items as they are: augment, mixup and cutmix had no part in it."
 
 
@@ -92,9 +95,14 @@ class Course:
         )
 
     def _named(self, items: Items, present_P: IntArray) -> tuple[Rows, torch.Tensor] | None:
-        """Names of the classes that occur, as rows of the network's batches, with their codes."""
+        """Names of the classes that occur, as rows of the network's batches, with their codes; None where they are many.
+
+        Beside 64 items of some 16 classes the names of 77 were 1.4 points worse on Banking77 at 5 a class than none (one draw), in twice the time.
+        """
+        from graft.strategies.contrast import MANY_CLASSES
+
         named = items.of_classes()
-        if named is None:
+        if named is None or len(present_P) > MANY_CLASSES:
             return None
         return self.rows(named[present_P]), torch.arange(len(present_P))
 
@@ -106,14 +114,19 @@ class Course:
 
         return objective(self.recipe, contrast=self.refits, n_classes=len(self.head.intercept), weights_P=weights_P)
 
-    def passes(self, n_items: int) -> float:
-        """How often each of `n_items` is run through in training."""
-        if self.refits:
-            from graft.strategies.contrast import contrast_steps
+    def passes(self, recipe: Recipe, n_items: int) -> float:
+        """How often each of `n_items` is run through in a training by `recipe`, names of the classes counted as items."""
+        epochs = float(recipe.epochs or 1)
+        if not self.refits:
+            return epochs
+        from graft.strategies.contrast import MANY_CLASSES, contrast_steps, suited
 
-            steps = contrast_steps(self.recipe, n_items, len(self.head.intercept))
-            return steps * self.recipe.batch / max(1, n_items)
-        return float(self.recipe.epochs or 1)
+        assert self.body is not None
+        n_classes = len(self.head.intercept)
+        names = n_classes if n_classes <= MANY_CLASSES and self.body.encoder.info.modality == "text" else 0
+        own = suited(recipe, n_items, n_classes)
+        rows = contrast_steps(own, n_items, n_classes) * (min(own.batch, n_items) + names)
+        return epochs * rows / max(1, n_items)
 
     def rates(self, recipe: Recipe) -> Rates:
         """Groups with their rates: `depth_decay` from the top down, each `unfreeze` epochs after the one above; the head's apart."""
@@ -174,7 +187,10 @@ class Course:
         """
         from graft.tensors.penalties import ewc, l2sp
 
-        if self.body is None or self.kind != "weights" or not (self.recipe.l2sp or self.recipe.ewc):
+        if not (self.recipe.l2sp or self.recipe.ewc):
+            return None
+        if self.body is None or self.kind != "weights":
+            self.notes = (*self.notes, UNHELD)
             return None
         held = [l2sp(self.body, self.original, self.recipe.l2sp)] if self.recipe.l2sp else []
         if self.recipe.ewc:
@@ -281,9 +297,14 @@ def _last_blocks(
 ) -> Course:
     """The topmost groups on kept activations of those below.
 
-    A body that cannot be cut is run whole with the lower part frozen, and so is any where items change from epoch to epoch.
+    A body that cannot be cut is run whole with the lower part frozen, and so is any where items change from epoch to epoch. Raises ModelError
+    for one without a row of blocks.
     """
     groups = body.groups()
+    if not body.blocks:
+        raise ModelError(
+            f"{body.encoder.info.reference} has no row of blocks of which the last could be trained. Take lora or finetune."
+        )
     first = max(1, len(groups) - (recipe.last or 2) - int(groups[-1].name == "top"))
     made = Course(strategy, recipe, WholeNetwork(body, head), head, body, Items.rows, groups[first:], original=original)
     try:

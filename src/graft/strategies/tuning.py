@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 TELLING = 256  # held-out items on which a loss is told after each epoch; nothing is chosen by it
 EVALUATED = 64  # items a forward pass takes
 RANGE_STEPS = 40
+IMPATIENT = "patience had no part in it: contrastive tuning has no validation loss, and a class with one item has none to spare."
 FREE = 3.0  # factor by which a range test may move a rate: its steepest point says little of a body that starts from a fitted probe
 
 
@@ -135,9 +136,13 @@ def tune(strategy: Trained, items: Items, y_N: IntArray, task: Task, job: Job) -
     from graft.trainers.loop import Hooks, train
 
     y_N = np.asarray(y_N, np.int64)
-    held = job.held
-    if job.recipe.patience and (inner := _inner(y_N, job.recipe.validation, job.seed)):
-        (items, y_N), held = (items[inner[0]], y_N[inner[0]]), (items[inner[1]], y_N[inner[1]])
+    held, impatient = job.held, ""
+    if job.recipe.patience:
+        inner = None if strategy.method == "contrastive" else to_stop_by(y_N, job.recipe.validation, job.seed)
+        if inner is None:  # never by the held-out items, by which the rung is judged
+            job, impatient = replace(job, recipe=replace(job.recipe, patience=0)), IMPATIENT
+        else:
+            (items, y_N), held = (items[inner[0]], y_N[inner[0]]), (items[inner[1]], y_N[inner[1]])
     fit = lambda x_ND: fitted_probe(strategy.probe, x_ND, y_N, task)
     job = _suited(strategy, job, y_N)
     way = course(strategy, items, fit, job.recipe, job.seed)
@@ -167,6 +172,8 @@ def tune(strategy: Trained, items: Items, y_N: IntArray, task: Task, job: Job) -
     retained, untold = _kept(way, job)
     record = way.record(strategy.name, run, recipe)
     record = replace(record, range_tests=tests, folds=1, retained=retained, notes=(*record.notes, *untold))
+    if impatient:
+        record = replace(record, notes=(*record.notes, impatient))
     return Outcome(way, task, before, after, record, y_N, items, way.refits or recipe.head == "refit")
 
 
@@ -223,7 +230,7 @@ def _class_weights(strategy: Trained, y_N: IntArray) -> NDArray[np.float32] | No
     return weights[first].astype(np.float32)
 
 
-def _inner(y_N: IntArray, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+def to_stop_by(y_N: IntArray, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     """Positions to learn from and to stop by, stratified; None where a class would be left without either."""
     from graft.data.splits import hold_out
 
@@ -239,16 +246,19 @@ def _trainable_state(network: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _rates_tested(way: Course, feed: Any, objective: Any, job: Job) -> tuple[Recipe, tuple[RangeTest, ...]]:
-    """The recipe with rates that a range test on these items moved, where it is asked for or costs a tenth of the training at most."""
+    """The recipe with rates that a range test on these items moved, where it is asked for or costs a tenth of the training at most.
+
+    The groups are tested apart, which is told and moves nothing, where it is asked for or all tests together cost no more than that.
+    """
     recipe = job.recipe
     steps = (recipe.epochs or 1) * len(feed) / recipe.batch
     if recipe.range_test is False or (recipe.range_test is None and steps < 10 * RANGE_STEPS):
         return recipe, ()
     from graft.trainers.range_test import range_test
 
-    tests = range_test(
-        way.network, feed, objective, way.rates(recipe), recipe, seed=job.seed, steps=RANGE_STEPS, apart=True
-    )
+    rates = way.rates(recipe)
+    apart = bool(recipe.range_test) or steps >= 10 * RANGE_STEPS * (1 + len(rates.groups))
+    tests = range_test(way.network, feed, objective, rates, recipe, seed=job.seed, steps=RANGE_STEPS, apart=apart)
     found = {test.group: test.suggestion for test in tests}
     whole = found.get("all")
     if whole is not None and recipe.rate:

@@ -420,7 +420,14 @@ class Split:
     def _check(self) -> None:
         with torch.no_grad():
             whole = self.body(self._stand_in)
-            cut = self.upper(self.lower(self._stand_in), self._stand_in)
+            activations = self.lower(self._stand_in)
+            if (
+                "input_ids" in self._stand_in and activations.dim() < 3
+            ):  # a bag of words is one vector before its blocks
+                raise ModelError(
+                    f"{self.body.encoder.info.reference} has no states of tokens at the cut: run it whole."
+                )
+            cut = self.upper(activations, self._stand_in)
         if cut.shape != whole.shape or not (cut - whole).abs().max() <= SAME * whole.abs().max():
             raise ModelError(f"{self.body.encoder.info.reference} gives other vectors from the cut: run it whole.")
 

@@ -155,10 +155,11 @@ class Stepper:
     # --- memory
 
     def fit(self, feed: Feed) -> None:
-        """On a CPU, measure a forward pass of few items, and predict what a step takes.
+        """Let a batch go through whole, with what the feed puts `besides` its items; on a CPU, measure a forward pass, and predict what a step takes.
 
         Pieces are cut to the memory there is, for the system kills a process that takes too much, and small work is given to one thread.
         """
+        self.piece = -(-(self.recipe.batch + getattr(feed, "besides", 0)) // self.here.world)
         if self.here.device.type != "cpu":
             return
         largest = getattr(feed, "largest", None)

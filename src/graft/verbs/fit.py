@@ -107,7 +107,7 @@ def fit(
         )
     with watch.part("refit"):
         proof = prove(chosen, coverage=coverage, seed=seed)
-    flags |= what_time_let_run(chosen.selection.results, given)
+    flags |= what_time_let_run(chosen.selection.results, given, only=request.only)
     command = command_line("fit", data, flags, fit.__kwdefaults__ or {})
     if out is None:  # another fit may have taken the name meanwhile
         folder = free_folder(None, dataset.name)
