@@ -421,9 +421,8 @@ class Split:
         with torch.no_grad():
             whole = self.body(self._stand_in)
             activations = self.lower(self._stand_in)
-            if (
-                "input_ids" in self._stand_in and activations.dim() < 3
-            ):  # a bag of words is one vector before its blocks
+            # A bag of words is one vector before its blocks.
+            if "input_ids" in self._stand_in and activations.dim() < 3:
                 raise ModelError(
                     f"{self.body.encoder.info.reference} has no states of tokens at the cut: run it whole."
                 )

@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from graft.errors import UsageError, unknown
 from graft.trainers.recipe import CHOICES, Recipe
 
-START, END = (
-    1 / 25,
-    1e-4,
-)  # of the rate, at the first and the last step of one-cycle: the start as fastai and torch have it, the end all but 0
+# Of the rate, at the first and the last step of one-cycle: the start as fastai and torch have it, the end all but 0.
+START, END = 1 / 25, 1e-4
 
 
 @dataclass(frozen=True, eq=False)
