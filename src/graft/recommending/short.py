@@ -71,10 +71,8 @@ def short_histories(found: Contest, validation: Exam, test: Exam, rules: Rules) 
     if found.chosen in plain:
         return None, None
     instead = max(plain, key=lambda e: float(e.validation.each[rules.measure].mean()) if e.validation else 0.0)
-    known, new = (
-        _known(found.chosen, instead, validation, "validation", rules),
-        _new(found.chosen, instead, validation, rules),
-    )
+    known = _known(found.chosen, instead, validation, "validation", rules)
+    new = _new(found.chosen, instead, validation, rules)
     told = Short(instead=instead.kind.name, known_likes=_upto(known), new_likes=_upto(new), known=known, new=new)
     if not told.known_likes and not told.new_likes:
         return told, None
